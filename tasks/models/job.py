@@ -1,0 +1,83 @@
+"""Jobs: one requested operation each, kept for ever."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class JobState(models.TextChoices):
+    """Moved by `tasks.transitions` alone: queued -> running -> succeeded | failed | cancelled, queued -> cancelled."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class Job(models.Model):
+    """What was asked of which host, by whom, and what became of it.
+
+    Host and container are plain columns, not foreign keys: a job outlives both, and this app knows neither.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=40)
+    """A value of contract.orders.Kind."""
+    params = models.JSONField(default=dict)
+    """The order's parameters. Secrets (contract.orders.SECRET_FIELDS) are cleared when the job ends."""
+    title = models.CharField(max_length=200)
+    """What a person reads: Create container web1."""
+    state = models.CharField(max_length=20, choices=JobState.choices, default=JobState.QUEUED)
+    host_id = models.UUIDField(db_index=True)
+    host_name = models.CharField(max_length=64)
+    container_id = models.UUIDField(null=True, blank=True, db_index=True)
+    container_name = models.CharField(max_length=64, blank=True)
+    team = models.ForeignKey("teams.Team", null=True, blank=True, on_delete=models.SET_NULL, related_name="jobs")
+    """None: a job on the host itself, for operators."""
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    by_name = models.CharField(max_length=150)
+    retry_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries")
+    holds_container = models.BooleanField(default=False)
+    """It is this job's turn on its container: it has been sent, or is about to be. Others of the container wait."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_by_name = models.CharField(max_length=150, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    last_seq = models.PositiveIntegerField(default=0)
+    """The newest event stored without gap."""
+    failure = models.JSONField(null=True, blank=True)
+    """contract.events.Failure of a failed job."""
+    result = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["container_id"],
+                condition=Q(holds_container=True),
+                name="job_one_changing_per_container",
+            ),
+            models.CheckConstraint(
+                condition=Q(holds_container=False) | Q(state__in=["queued", "running"]),
+                name="job_ended_holds_nothing",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["state", "created_at"]),
+            models.Index(fields=["-created_at", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.state})"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
