@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import files, lifecycle, records
+from lab import files, lifecycle, records, subnets
 from lab.errors import LabError
 from lab.host import Host, of_record
 from lab.paths import Place, check_name, known_names, var_folder
@@ -48,8 +48,10 @@ def get(name: str, var: str | Path | None = None) -> Host:
     settings = files.read_json(place.settings)
     if settings is None:
         raise lifecycle.unknown(name)
+    subnet = subnets.reserved(place.id)
+    gateway, address = subnets.ends(subnet) if subnet else ("", "")
     return Host(
-        name=name, release=settings["release"], pool=settings["pool"], address="", gateway="",
+        name=name, release=settings["release"], pool=settings["pool"], address=address, gateway=gateway,
         leader=0, root=place.root, var=place.var,
     )  # fmt: skip
 

@@ -72,7 +72,7 @@ def _start(argv: list[str], place: Place, release: str) -> int:
     """Start by way of a shell that ends, so the supervisor is nobody's child and no zombie."""
     read, write = os.pipe()
     script = ["/bin/sh", "-c", f'exec 3>&{write}; exec "$@"', "sh", *argv]
-    with open(place.console, "wb") as console, open(read, encoding="ascii") as answer:
+    with place.console.open("wb") as console, os.fdopen(read, encoding="ascii") as answer:
         try:
             subprocess.run(
                 script, stdin=subprocess.DEVNULL, stdout=console, stderr=console, check=False,

@@ -92,16 +92,21 @@ def kill(group: Path) -> None:
         (group / "cgroup.kill").write_text("1")
 
 
-def freeze(groups: list[str], frozen: bool) -> None:
+def unified(groups: list[Path]) -> Path | None:
+    """The one of a host's groups that is a cgroup v2; None on a machine without any."""
+    return next((g for g in groups if (g / "cgroup.freeze").exists()), None)
+
+
+def freeze(groups: list[Path], frozen: bool) -> None:
     """Stop or resume every process of a host at once (cgroup.freeze of its v2 group).
 
     Raises LabError on a machine without any cgroup v2, or when it is not done within 10 s.
     """
-    for group in map(Path, groups):
-        if (group / "cgroup.freeze").exists():
-            (group / "cgroup.freeze").write_text(str(int(frozen)))
-            return _await_frozen(group, frozen)
-    raise LabError("this machine has no cgroup v2, so a host cannot be frozen")
+    group = unified(groups)
+    if group is None:
+        raise LabError("this machine has no cgroup v2, so a host cannot be frozen")
+    (group / "cgroup.freeze").write_text(str(int(frozen)))
+    _await_frozen(group, frozen)
 
 
 def _await_frozen(group: Path, frozen: bool) -> None:
@@ -123,14 +128,16 @@ def remove(group: Path) -> None:
         kill(group)
         for folder, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):
-                os.rmdir(folder)
+                Path(folder).rmdir()
         if group.exists() and time.monotonic() >= deadline:
             raise LabError(f"the control group {group} is still busy")
         if group.exists():
             time.sleep(0.05)
 
 
-def thaw_quietly(group: Path) -> None:
-    """Let a frozen group run again, if it is there and can be frozen at all."""
-    with suppress(OSError):
-        (group / "cgroup.freeze").write_text("0")
+def thaw_quietly(groups: list[Path]) -> None:
+    """Let a host run again, if it is there and can be frozen at all."""
+    group = unified(groups)
+    if group is not None:
+        with suppress(OSError):
+            (group / "cgroup.freeze").write_text("0")

@@ -29,9 +29,7 @@ def _describe(host: lab.Host) -> dict[str, Any]:
 
 def _up(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    host = lab.up(
-        args.name, release=args.release, pool=args.pool, pool_size=args.pool_size, say=_say
-    )
+    host = lab.up(args.name, release=args.release, pool=args.pool, pool_size=args.pool_size, say=_say)
     if args.json:
         print(json.dumps(_describe(host), indent=1))
     else:
@@ -66,8 +64,8 @@ def _enter(name: str, command: Sequence[str]) -> int:
     if not host.running:
         raise lab.LabError(f"host {name} is not up", todo=f"run `python3 -m lab up {name}`")
     term = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
-    argv = inside.argv(host.leader, command)
-    os.execve(argv[0], argv, inside.environment(term))
+    argv = host.entering(command)
+    os.execve(argv[0], argv, inside.environment(term))  # noqa: S606 (no shell is the point)
 
 
 def _shell(args: argparse.Namespace) -> int:

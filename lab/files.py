@@ -18,7 +18,7 @@ def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a whole file or nothing: to a neighbour, to the disk, then renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with open(fresh, "w", encoding="utf-8") as file:
+    with fresh.open("w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()
@@ -43,7 +43,7 @@ def locked(path: Path, *, timeout: float = 600) -> Iterator[None]:
     when the time is up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8") as file:
         _take(file.fileno(), path, time.monotonic() + timeout)
         yield
 

@@ -43,23 +43,27 @@ class Host:
         record = records.load(self.place.record)
         return record is not None and record.runs
 
+    def entering(self, argv: Sequence[str], *, on_death: str = "KILL") -> list[str]:
+        """The argv, for the outer machine, that runs `argv` in the host (see lab/inside.py)."""
+        record = self._record()
+        group = cgroups.unified(record.groups)
+        return inside.argv(record.leader_pid, argv, group=group, on_death=on_death)
+
     def popen(self, argv: Sequence[str], **kw: Any) -> subprocess.Popen[Any]:
         """Start a command in the host, as root in `/`; `kw` as for subprocess.Popen.
 
         `env` is added to a clean environment. Ending the Popen (terminate, kill) sends the
-        command SIGTERM. The command is not in a control group of the host: use systemd-run in
-        the host for what shall be.
+        command SIGTERM. The command freezes and dies with the host, but it is in no unit of the
+        host's systemd: use systemd-run in the host for what shall be.
         """
         env = inside.environment(kw.pop("env", None))
-        return subprocess.Popen(
-            inside.argv(self._leader(), argv, on_death="TERM"), env=env, **kw
-        )
+        return subprocess.Popen(self.entering(argv, on_death="TERM"), env=env, **kw)
 
     def run(
         self,
         argv: Sequence[str],
         *,
-        input: str | None = None,  # noqa: A002 (named as in subprocess)
+        input: str | None = None,
         check: bool = True,
         timeout: float = 60,
         env: Mapping[str, str] | None = None,
@@ -73,7 +77,7 @@ class Host:
         source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
         try:
             done = subprocess.run(
-                inside.argv(self._leader(), argv), capture_output=True, text=True,
+                self.entering(argv), capture_output=True, text=True,
                 errors="replace", timeout=timeout, env=inside.environment(env), check=False,
                 **source,
             )  # fmt: skip
@@ -94,11 +98,11 @@ class Host:
 
     def freeze(self) -> None:
         """Stop every process of the host where it stands: it answers nothing, its links stay."""
-        cgroups.freeze(self._groups(), True)
+        cgroups.freeze(self._record().groups, True)
 
     def thaw(self) -> None:
         """Let a frozen host go on."""
-        cgroups.freeze(self._groups(), False)
+        cgroups.freeze(self._record().groups, False)
 
     def power_off(self) -> None:
         """Shut the host down in good order; `start` boots it again with all its state."""
@@ -121,7 +125,7 @@ class Host:
 
     def _take(self, record: Record) -> None:
         self.address, self.gateway = record.address, record.gateway
-        self.leader = record.leader.pid if record.leader else 0
+        self.leader = record.leader_pid
 
     def _record(self) -> Record:
         record = records.load(self.place.record)
@@ -129,18 +133,10 @@ class Host:
             raise LabError(f"host {self.name} is not up", todo="start it: Host.start() or `lab up`")
         return record
 
-    def _leader(self) -> int:
-        leader = self._record().leader
-        assert leader is not None  # `runs` says so
-        return leader.pid
-
-    def _groups(self) -> list[str]:
-        return [r["path"] for r in self._record().resources if r["kind"] == "cgroup"]
-
 
 def of_record(record: Record, var: Path) -> Host:
     """The host that a record is about."""
-    leader = record.leader.pid if record.leader and record.runs else 0
+    leader = record.leader_pid if record.runs else 0
     return Host(
         name=record.name, release=record.release, pool=record.pool, address=record.address,
         gateway=record.gateway, leader=leader, root=Path(record.root), var=var,

@@ -18,16 +18,18 @@ from lab.errors import LabError
 
 RELEASES = ("bookworm", "trixie")
 PACKAGES = (
-    "systemd-sysv dbus libpam-systemd udev systemd-container systemd-resolved iproute2 nftables"
-    " openssh-server polkitd sudo ca-certificates mmdebstrap debootstrap btrfs-progs zstd python3"
-    " python3-venv procps debian-archive-keyring curl iputils-ping e2fsprogs"
-).split()
+    "systemd-sysv", "dbus", "libpam-systemd", "udev", "systemd-container", "systemd-resolved",
+    "iproute2", "nftables", "openssh-server", "polkitd", "sudo", "ca-certificates", "mmdebstrap",
+    "debootstrap", "btrfs-progs", "zstd", "python3", "python3-venv", "procps",
+    "debian-archive-keyring", "curl", "iputils-ping", "e2fsprogs",
+)  # fmt: skip
 ENABLED = ("systemd-networkd", "systemd-resolved", "ssh", "nftables")
 #: Sysctls and modules are the outer machine's too; timers would hold apt's lock by chance.
 MASKED = (
-    "systemd-sysctl.service systemd-modules-load.service apt-daily.timer apt-daily-upgrade.timer"
-    " dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-networkd-wait-online.service"
-).split()
+    "systemd-sysctl.service", "systemd-modules-load.service", "apt-daily.timer",
+    "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+    "systemd-networkd-wait-online.service",
+)  # fmt: skip
 #: Only the network devices of the host's own namespace: the rest belongs to the outer machine.
 TRIGGER = """[Service]
 ExecStart=
@@ -119,7 +121,7 @@ def _bootstrap(half: Path, release: str) -> None:
     log = half.with_name(f"{release}.log")
     argv = [tool("mmdebstrap"), "--variant=minbase", f"--include={','.join(PACKAGES)}"]
     argv += [release, str(half), *surroundings.mirror_lines(release)]
-    with open(log, "w", encoding="utf-8") as output:
+    with log.open("w", encoding="utf-8") as output:
         done = subprocess.run(argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         raise LabError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lab.command import SBIN, tool
 from lab.surroundings import variables
 
 NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C")
+#: Run by sh: join the group $1 (best effort), then become the rest.
+JOIN = 'mkdir -p "$1" && echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -16,11 +19,14 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**base, **variables(), **(more or {})}
 
 
-def argv(leader: int, command: Sequence[str], *, on_death: str = "KILL") -> list[str]:
+def argv(leader: int, command: Sequence[str], *, group: Path | None = None, on_death: str = "KILL") -> list[str]:
     """The argv that runs `command` in the host of process 1 `leader`, its root as root and cwd.
+
+    With `group`, the host's cgroup v2, it is frozen and killed with the host.
 
     nsenter forks to enter the pid namespace. So that the command does not outlive it, the command
     gets the signal `on_death` when nsenter ends (setpriv(1), PR_SET_PDEATHSIG).
     """
     enter = [tool("nsenter"), "-t", str(leader), *NAMESPACES, "-r", "-w", "--"]
-    return [*enter, "/usr/bin/setpriv", "--pdeathsig", on_death, "--", *command]
+    join = ["/bin/sh", "-c", JOIN, "sh", str(group / "lab-exec")] if group else []
+    return [*join, *enter, "/usr/bin/setpriv", "--pdeathsig", on_death, "--", *command]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import boot, configure, files, images, network, records, storage, subnets, undo
+from lab import boot, cgroups, configure, files, images, network, records, storage, subnets, undo
 from lab.errors import LabError
 from lab.paths import Place, check_name, known_names
 from lab.processes import send, wait_gone
@@ -50,14 +50,12 @@ def _check(place: Place, release: str, pool: str, pool_size: str) -> None:
     storage.size_in_bytes(pool_size)
 
 
-def _settings(
-    place: Place, release: str, pool: str, pool_size: str, image: Path | None = None
-) -> dict[str, str]:
+def _settings(place: Place, release: str, pool: str, pool_size: str, image: Path | None = None) -> dict[str, str]:
     """What the host was made with; written at its first `up`, binding ever after."""
     wanted = {"release": release, "pool": pool, "pool_size": pool_size}
     found = files.read_json(place.settings)
     if found is None or not Path(found["image"]).is_dir():
-        storage.purge(place)
+        _forget(place)
         found = {**wanted, "image": str(image)}
         files.write_text(place.settings, json.dumps(found, indent=1) + "\n")
     differs = [f"{key} is {found[key]}" for key, value in wanted.items() if found[key] != value]
@@ -91,16 +89,16 @@ def _boot(place: Place, settings: dict[str, str]) -> Record:
 
 
 def _new_record(place: Place, settings: dict[str, str]) -> Record:
-    """A record on the disk, with a subnet reserved for it: the same as last time if it is free."""
+    """A record on the disk, with the host's own subnet and packets forwarded for it."""
+    with subnets.shared_lock():
+        subnet = subnets.reserve(place.settings, place.id)
+    gateway, address = subnets.ends(subnet)
     record = Record(
         path=place.record, name=place.name, release=settings["release"], pool=settings["pool"],
-        address="", gateway="", root=str(place.root), link=place.link,
+        address=address, gateway=gateway, root=str(place.root), link=place.link,
     )  # fmt: skip
     record.will_make("subnet", owner=place.id)
-    with subnets.shared_lock():
-        subnet = subnets.reserve(record.path, place.id, int(place.id, 16))
-    record.gateway, record.address = subnets.ends(subnet)
-    record.save()
+    subnets.set_running(place.id, True)
     return record
 
 
@@ -114,6 +112,12 @@ def _make(record: Record, place: Place, settings: dict[str, str], mtu: int) -> N
     network.remove_rules(place.table)
     subnet = subnets.Network(f"{record.address}/30", strict=False)
     network.add_rules(place.table, place.link, subnet)
+
+
+def _forget(place: Place) -> None:
+    """Remove all state of a host that is down, and give its address back."""
+    storage.purge(place)
+    subnets.give_back(place.id)
 
 
 def start_again(place: Place) -> Record:
@@ -139,15 +143,13 @@ def down(place: Place, *, purge: bool = False, cut: bool = False) -> None:
                 _power_off(record)
             undo.undo(record)
         if purge:
-            storage.purge(place)
+            _forget(place)
             place.console.unlink(missing_ok=True)
 
 
 def _power_off(record: Record) -> None:
     """Ask the host's systemd to power off (systemd(1), SIGRTMIN+4); a power cut after 60 s."""
-    for resource in record.resources:
-        if resource["kind"] == "cgroup":
-            undo.cgroups.thaw_quietly(Path(resource["path"]))
+    cgroups.thaw_quietly(record.groups)
     if record.leader is not None and send(record.leader, signal.SIGRTMIN + 4):
         wait_gone(record.leader, POWER_OFF_LIMIT)
     if record.supervisor is not None:

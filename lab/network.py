@@ -43,9 +43,7 @@ def outer_mtu() -> int:
 def add_rules(table: str, link: str, subnet: Network) -> None:
     """Masquerade what leaves the lab. Hosts of labs see each other's own addresses."""
     rules = RULES.format(table=table, link=link, subnet=subnet, range=RANGE)
-    done = subprocess.run(
-        [tool("nft"), "-f", "-"], input=rules, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([tool("nft"), "-f", "-"], input=rules, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(f"the nft table {table} could not be added", why=done.stderr)
 

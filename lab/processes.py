@@ -71,7 +71,7 @@ def wait_gone(process: Known, timeout: float) -> bool:
 
 def children(pid: int) -> list[int]:
     """Pids of the direct children of `pid`, found by parent in /proc/*/stat."""
-    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [p for p in pids if (fields := _stat(p)) and int(fields[1]) == pid]
 
 

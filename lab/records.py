@@ -57,6 +57,16 @@ class Record:
         self.save()
 
     @property
+    def groups(self) -> list[Path]:
+        """The host's control groups, one of each hierarchy."""
+        return [Path(r["path"]) for r in self.resources if r["kind"] == "cgroup"]
+
+    @property
+    def leader_pid(self) -> int:
+        """The outer pid of the host's process 1; 0 when it has none."""
+        return self.leader.pid if self.leader else 0
+
+    @property
     def runs(self) -> bool:
         """Whether the host came up and its process 1 is still there."""
         same_boot = self.boot == boot_id() and self.phase == "running"

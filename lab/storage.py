@@ -72,7 +72,7 @@ def make_pool(place: Place, kind: str, size: int) -> None:
     if file.exists():
         return
     fresh = file.with_suffix(".new")
-    with open(fresh, "wb") as sparse:
+    with fresh.open("wb") as sparse:
         sparse.truncate(size)
     if kind == "btrfs":
         # --mixed keeps data and metadata together, which small filesystems need (mkfs.btrfs(8))

@@ -4,17 +4,19 @@ RFC 2544 sets 198.18.0.0/15 aside for networks between test devices, so it meets
 networks nor those that networkd hands to containers. The first address of a /30 is the outer
 machine (the host's gateway), the second the host.
 
-All labs of the machine reserve here, by a file in /run/nspawnweb-lab that names the record it
-stands for; a reservation whose record is gone is free again. Call these with `shared_lock` held.
+All labs of the machine reserve here, by a file in /run/nspawnweb-lab that names the host it stands
+for. A reservation lasts until its host is purged, so a host keeps its address while it is off, and
+an `unreachable` route keeps what is sent to a host that is off or disconnected on this machine.
+A reservation whose host is gone is free again. Call all of this with `shared_lock` held.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from lab import files
 from lab.command import call
@@ -43,7 +45,7 @@ def ends(subnet: Network) -> tuple[str, str]:
 
 
 def used() -> list[Network]:
-    """The networks of this machine's routes and addresses (ip-route(8)), the default one left out."""
+    """The networks of this machine's routes and addresses (ip-route(8)), except the default route."""
     routes = json.loads(call(["ip", "-4", "-j", "route", "show", "table", "all"]) or "[]")
     found = [r["dst"] for r in routes if r.get("dst", "default") != "default"]
     links = json.loads(call(["ip", "-4", "-j", "addr"]) or "[]")
@@ -62,36 +64,84 @@ def choose(preferred: int, taken: list[Network]) -> Network:
     )
 
 
-def reservations() -> Iterator[tuple[Path, Network]]:
-    """Live reservations; stale ones are removed on the way."""
+def _file(owner: str) -> Path:
+    return SHARED / "subnets" / f"{owner}.json"
+
+
+def reserved(owner: str) -> Network | None:
+    """The subnet that an owner holds; None when it holds none."""
+    noted = files.read_json(_file(owner))
+    return Network(noted["subnet"]) if noted else None
+
+
+def _living() -> dict[str, dict[str, Any]]:
+    """Reservations by owner; those whose host is gone are given back on the way."""
+    found = {}
     for path in sorted((SHARED / "subnets").glob("*.json")):
-        noted = files.read_json(path) or {}
-        if Path(noted.get("record", "/nonexistent")).exists():
-            yield path, Network(noted["subnet"])
+        noted = files.read_json(path)
+        if noted and Path(noted["host"]).exists():
+            found[path.stem] = noted
         else:
-            path.unlink(missing_ok=True)
+            _give_back(path.stem)
+    return found
 
 
-def reserve(record: Path, owner: str, preferred: int) -> Network:
-    """Reserve a /30 for a record that is about to be written, and switch forwarding on.
+def reserve(host: Path, owner: str) -> Network:
+    """Reserve a /30 for the host whose settings are in `host`; the same one as long as it exists.
 
-    `record` must exist already. The former value of net.ipv4.ip_forward is noted by the first.
+    An owner that is not running and whose subnet something else has come to use gets another.
     """
-    held = list(reservations())
-    taken = used() + [net for path, net in held if path.stem != owner]
-    subnet = choose(preferred, taken)
-    if not held and not (SHARED / "ip_forward").exists():
-        files.write_text(SHARED / "ip_forward", FORWARD.read_text(encoding="ascii"))
-    noted = {"record": str(record), "subnet": str(subnet)}
-    files.write_text(SHARED / "subnets" / f"{owner}.json", json.dumps(noted))
-    FORWARD.write_text("1\n", encoding="ascii")
+    others = [Network(noted["subnet"]) for key, noted in _living().items() if key != owner]
+    mine = reserved(owner)
+    taken = others + [network for network in used() if network != mine]
+    subnet = choose(int(owner, 16) if mine is None else _index(mine), taken)
+    if mine not in (None, subnet):
+        _give_back(owner)
+    noted = {"host": str(host), "subnet": str(subnet), "running": False}
+    files.write_text(_file(owner), json.dumps(noted))
+    call(["ip", "route", "replace", *_route(subnet)])
     return subnet
 
 
-def release(owner: str) -> None:
-    """Give a reservation back; with the last one, ip_forward gets its former value again."""
-    (SHARED / "subnets" / f"{owner}.json").unlink(missing_ok=True)
+def _index(subnet: Network) -> int:
+    return (int(subnet.network_address) - int(RANGE.network_address)) // 4
+
+
+def _route(subnet: Network) -> list[str]:
+    """The route behind the link's own: it is used only while the link is down or not there."""
+    return ["unreachable", str(subnet), "metric", "4294967294"]
+
+
+def _give_back(owner: str) -> None:
+    subnet = reserved(owner)
+    if subnet is not None:
+        call(["ip", "route", "del", *_route(subnet)], check=False)
+    _file(owner).unlink(missing_ok=True)
+
+
+def give_back(owner: str) -> None:
+    """End a reservation, and its route with it."""
+    with shared_lock():
+        _give_back(owner)
+        _forward()
+
+
+def set_running(owner: str, running: bool) -> None:
+    """Note that a host runs or not: packets are forwarded while any does."""
+    with shared_lock():
+        noted = files.read_json(_file(owner))
+        if noted is not None:
+            files.write_text(_file(owner), json.dumps({**noted, "running": running}))
+        _forward()
+
+
+def _forward() -> None:
+    """net.ipv4.ip_forward is on while a host runs; with the last one it is again what it was."""
     former = SHARED / "ip_forward"
-    if not list(reservations()) and former.exists():
+    if any(noted["running"] for noted in _living().values()):
+        if not former.exists():
+            files.write_text(former, FORWARD.read_text(encoding="ascii"))
+        FORWARD.write_text("1\n", encoding="ascii")
+    elif former.exists():
         FORWARD.write_text(former.read_text(encoding="ascii"), encoding="ascii")
         former.unlink()

@@ -5,21 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lab import cgroups, network, storage, subnets
 from lab.errors import LabError
 from lab.processes import send, wait_gone
 from lab.records import Record, Resource, boot_id
 
-
-def _subnet(what: dict[str, Any]) -> None:
-    with subnets.shared_lock():
-        subnets.release(what["owner"])
-
-
 STEPS: dict[str, Callable[[Resource], None]] = {
-    "subnet": _subnet,
+    "subnet": lambda what: subnets.set_running(what["owner"], False),
     "nft": lambda what: network.remove_rules(what["table"]),
     "link": lambda what: network.remove_link(what["name"]),
     "cgroup": lambda what: cgroups.remove(Path(what["path"])),
@@ -31,9 +24,7 @@ def kill(record: Record) -> None:
     """End the host at once, as a power cut does: its process 1, and with it all in it."""
     if record.boot != boot_id():
         return
-    for resource in record.resources:
-        if resource["kind"] == "cgroup":
-            cgroups.thaw_quietly(Path(resource["path"]))
+    cgroups.thaw_quietly(record.groups)
     for process in (record.leader, record.supervisor):
         if process is not None and send(process, signal.SIGKILL) and not wait_gone(process, 30):
             raise LabError(f"process {process.pid} of host {record.name} does not die")
