@@ -45,6 +45,11 @@ def lease(host: UUID, session: UUID) -> str:
     return f"{prefix(host)}live:lease:{session}"
 
 
+def live_open(host: UUID) -> str:
+    """Set of the session ids that the agent has open: after a crash it tells their viewers that they ended."""
+    return f"{prefix(host)}live:open"
+
+
 def cancelled(host: UUID, job: UUID) -> str:
     """Key that marks a job cancelled before it began (a hint; the signed cancel request decides)."""
     return f"{prefix(host)}cancelled:{job}"

@@ -1,0 +1,119 @@
+"""A shell in a container, on a pseudo-terminal that machined opens. It outlives its viewers while its lease lives."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import time
+
+from agent.errors import AgentError
+from agent.live.host import UP, Host
+from agent.live.inside import stop_unit
+from agent.live.out import OutStream
+from agent.live.pty import INPUT_MAX, Pty
+from agent.live.sessions import CONTAINER_STOPPED, Session
+from agent.live.verify import RefusedRequest
+from agent.systemd.bus import DBusError, NoSuchMachine
+from contract.live import TERMINAL_LEASE_S, Out, TerminalInput, TerminalOpen, TerminalResize
+
+log = logging.getLogger(__name__)
+
+WINDOW_S = 0.005
+FLUSH_BYTES = 32 * 1024
+OUT_BYTES = 4 * 1024 * 1024
+"""How much a reload replays, in bytes of the stream."""
+EARLY_S = 1.0
+"""A shell that ends within this many seconds, silently, did not start at all."""
+
+NEEDS = "A terminal needs systemd, dbus and a shell in the container, and the container fully started."
+NOT_TAKEN = b"\r\n\x1b[7m The program does not read its input: what is typed or pasted now is lost. \x1b[0m\r\n"
+
+
+class TerminalSession(Session):
+    """Input that comes while the shell is being opened waits for it."""
+
+    lease_s = TERMINAL_LEASE_S
+    out_bytes = OUT_BYTES
+
+    def __init__(self, request: TerminalOpen, host: Host) -> None:
+        super().__init__(request.session, request.name)
+        self._user = request.user
+        self._host = host
+        self._size = request.cols, request.rows
+        self._seq = 0
+        self._early = bytearray()
+        self._pty: Pty | None = None
+        self._full = False
+        self._sent_something = False
+
+    def type(self, request: TerminalInput) -> None:
+        """Raises RefusedRequest on a repeated number and on what is not base64."""
+        if request.seq <= self._seq:
+            raise RefusedRequest("replayed", f"Terminal input {request.seq} of session {self.id} came before.")
+        try:
+            data = base64.b64decode(request.data, validate=True)
+        except binascii.Error as error:
+            raise RefusedRequest("malformed", f"Terminal input is not base64: {error}") from None
+        self._seq = request.seq
+        if self._pty is None:
+            self._early += data[: INPUT_MAX - len(self._early)]
+        else:
+            self._type(self._pty, data)
+
+    def _type(self, pty: Pty, data: bytes) -> None:
+        taken = pty.write(data)
+        if not taken and not self._full:
+            pty.inject(NOT_TAKEN)
+        self._full = not taken
+
+    def resize(self, request: TerminalResize | TerminalOpen) -> None:
+        self._size = request.cols, request.rows
+        if self._pty is not None:
+            self._pty.resize(*self._size)
+
+    async def run(self, out: OutStream) -> str:
+        began = time.monotonic()
+        self._pty = pty = await self._open()
+        try:
+            pty.resize(*self._size)
+            pty.write(bytes(self._early))
+            await self._pump(pty, out)
+        except asyncio.CancelledError:
+            await self._end_shell(pty)
+            raise
+        finally:
+            pty.close()
+        return await self._why_it_ended(silent=not self._sent_something and time.monotonic() - began < EARLY_S)
+
+    async def _open(self) -> Pty:
+        try:
+            return Pty(await self._host.open_shell(self.name, self._user))
+        except NoSuchMachine:
+            raise AgentError("The container is not running.", hint="Start it, then open the terminal.") from None
+        except (DBusError, TimeoutError) as error:
+            why = error.message if isinstance(error, DBusError) else "The container did not answer in time."
+            raise AgentError("The terminal could not be opened.", why=why, hint=NEEDS) from error
+
+    async def _pump(self, pty: Pty, out: OutStream) -> None:
+        """At once when idle; while much comes, every few milliseconds or in large pieces."""
+        while data := await pty.read():
+            sent = time.monotonic()
+            await out.send(Out(data=base64.b64encode(data).decode()))
+            self._sent_something = True
+            rest = WINDOW_S - (time.monotonic() - sent)
+            if rest > 0 and pty.held < FLUSH_BYTES:
+                await asyncio.sleep(rest)
+
+    async def _end_shell(self, pty: Pty) -> None:
+        """Stop machined's unit of this shell, with what ignores a hang-up. Our end stays open meanwhile, so that the
+        number of the terminal cannot pass to another shell."""
+        await stop_unit(self.name, f"container-shell@{pty.number}.service")
+
+    async def _why_it_ended(self, *, silent: bool) -> str:
+        if await self._host.state(self.name) not in UP:
+            return CONTAINER_STOPPED
+        if silent:
+            return f"The shell ended at once. Has the container a user {self._user} with a login shell?"
+        return "The shell ended."
