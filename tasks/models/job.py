@@ -8,9 +8,11 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from tasks.managers import JobManager
+
 
 class JobState(models.TextChoices):
-    """Moved by `tasks.transitions` alone: queued -> running -> succeeded | failed | cancelled, queued -> cancelled."""
+    """Moved by `tasks.transitions` alone: see the table there."""
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -29,7 +31,12 @@ class Job(models.Model):
     kind = models.CharField(max_length=40)
     """A value of contract.orders.Kind."""
     params = models.JSONField(default=dict)
-    """The order's parameters. Secrets (contract.orders.SECRET_FIELDS) are cleared when the job ends."""
+    """The order's parameters without secrets (contract.orders.SECRET_FIELDS): fit for pages and the API."""
+    sealed = models.TextField(blank=True)
+    """The secrets, encrypted (tasks.sealing). Cleared when the job succeeds, or a day after it failed, so that a retry
+    in that time is whole."""
+    has_secrets = models.BooleanField(default=False)
+    """It had some, even if they are cleared by now."""
     title = models.CharField(max_length=200)
     """What a person reads: Create container web1."""
     state = models.CharField(max_length=20, choices=JobState.choices, default=JobState.QUEUED)
@@ -53,9 +60,13 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     last_seq = models.PositiveIntegerField(default=0)
     """The newest event stored without gap."""
+    heard_at = models.DateTimeField(null=True, blank=True)
+    """When the relay last stored something of it, by the portal's clock."""
     failure = models.JSONField(null=True, blank=True)
     """contract.events.Failure of a failed job."""
     result = models.JSONField(default=dict)
+
+    objects = JobManager()
 
     class Meta:
         ordering = ["-created_at", "id"]
