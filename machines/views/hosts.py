@@ -1,0 +1,159 @@
+"""Hosts: the list, one host, and how a new one comes in."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Count, Q
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from audit.http import AuthedRequest, render_page
+from machines.charts import host_series
+from machines.forms.container import ConfirmForm
+from machines.forms.host import AdoptForm, HostAddForm
+from machines.models import BaseImage, Container, EnrolmentToken, Host, Release
+from machines.services import containers, enrolment, hosts
+from machines.views.container import minutes_of
+from machines.views.create import add_error
+from tasks.models import Job, JobState
+from teams.errors import PortalError
+from teams.models import Team
+from teams.permissions import Permission, access_of, require
+
+UNDER_WAY = [JobState.QUEUED, JobState.RUNNING]
+STANDING = Q(containers__removed_at__isnull=True)
+
+
+def host_or_404(request: AuthedRequest, pk: UUID) -> Host:
+    return get_object_or_404(Host.objects.visible_to(request.user), pk=pk)
+
+
+@require_GET
+def host_list(request: AuthedRequest) -> HttpResponse:
+    found = Host.objects.visible_to(request.user).annotate(
+        container_count=Count("containers", filter=STANDING),
+        running_count=Count("containers", filter=STANDING & Q(containers__state="running")),
+    )
+    context = {
+        "hosts": list(found.order_by("revoked_at", "name")),
+        "can_manage": access_of(request.user).allowed(Permission.HOST_MANAGE),
+    }
+    return render_page(request, "machines/host_list.html", context, parts={"rows"})
+
+
+@require_GET
+def host_detail(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    return _host_page(request, host_or_404(request, pk))
+
+
+def _host_page(
+    request: AuthedRequest, host: Host, *, revoke: ConfirmForm | None = None, status: int = 200
+) -> HttpResponse:
+    access = access_of(request.user)
+    manage = access.allowed(Permission.HOST_MANAGE)
+    standing = Container.objects.visible_to(request.user).filter(host=host, removed_at__isnull=True)
+    context: dict[str, Any] = {
+        "host": host,
+        "can_manage": manage,
+        "can_build": access.allowed(Permission.IMAGE_BUILD),
+        "checks": _checks(host),
+        "images": _images(host),
+        "containers": list(standing.select_related("team", "owner").order_by("name")[:50]),
+        "container_count": standing.count(),
+        "jobs": list(Job.objects.visible_to(request.user).filter(host_id=host.pk).order_by("-created_at", "id")[:8]),
+        "discovered": list(host.discovered.all()) if manage else [],
+        "teams": list(Team.objects.all()) if manage else [],
+        "revoke_form": revoke or ConfirmForm(wanted=host.name),
+    }
+    return render_page(request, "machines/host_detail.html", context, parts={"live", "images"}, status=status)
+
+
+def _checks(host: Host) -> list[dict[str, Any]]:
+    """The doctor's lines, what is wrong first."""
+    order = {"fail": 0, "warn": 1}
+    return sorted(host.facts.get("checks") or [], key=lambda check: order.get(check.get("result", ""), 2))
+
+
+def _images(host: Host) -> list[dict[str, Any]]:
+    """Every release, with the image that the host has of it and the build that is under way."""
+    built = {image.slug: image for image in BaseImage.objects.filter(host=host).order_by("built_at")}
+    building = Job.objects.filter(host_id=host.pk, kind="image.build", state__in=UNDER_WAY)
+    jobs = {job.params.get("release", {}).get("slug"): job for job in building}
+    return [
+        {"release": release, "image": built.get(release.slug), "job": jobs.get(release.slug)}
+        for release in Release.objects.active()
+    ]
+
+
+@require_GET
+def host_metrics(request: AuthedRequest, pk: UUID) -> JsonResponse:
+    return JsonResponse(host_series(host_or_404(request, pk), minutes_of(request)))
+
+
+@require_POST
+def image_build(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    host = host_or_404(request, pk)
+    release = get_object_or_404(Release.objects.active(), slug=request.POST.get("release", ""))
+    job = hosts.image_build(by=request.user, host=host, release=release, rebuild="rebuild" in request.POST)
+    return redirect("job_detail", job.pk)
+
+
+@require_POST
+def host_adopt(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    host = host_or_404(request, pk)
+    require(request.user, Permission.HOST_MANAGE)
+    form = AdoptForm(request.POST, host=host)
+    if not form.is_valid():
+        messages.error(request, "Nothing was adopted: pick one of the containers of this host, and a team for it.")
+        return redirect("host_detail", host.pk)
+    container = containers.container_adopt(
+        by=request.user, discovered=form.cleaned_data["machine"], team=form.cleaned_data["team"]
+    )
+    messages.success(request, f"{container.name} now belongs to {container.team}.")
+    return redirect("container_detail", container.pk)
+
+
+@require_POST
+def host_revoke(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    host = host_or_404(request, pk)
+    require(request.user, Permission.HOST_MANAGE)
+    form = ConfirmForm(request.POST, wanted=host.name)
+    if not form.is_valid():
+        return _host_page(request, host, revoke=form, status=422)
+    hosts.host_revoke(by=request.user, host=host)
+    messages.success(request, f"{host.name} is revoked: its agent can no longer connect.")
+    return redirect("host_list")
+
+
+@require_http_methods(["GET", "POST"])
+def host_add(request: AuthedRequest) -> HttpResponse:
+    """The name, then the line to paste. The line is shown in this answer alone; only its hash is kept."""
+    require(request.user, Permission.HOST_MANAGE)
+    form = HostAddForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            token, plain = enrolment.token_create(by=request.user, host_name=form.cleaned_data["name"])
+        except PortalError as error:
+            add_error(form, error)
+        else:
+            context = {"token": token, "line": enrolment.install_line(plain), "form": form}
+            return render_page(request, "machines/host_add.html", context)
+    status = 422 if form.is_bound else 200
+    return render_page(request, "machines/host_add.html", {"form": form}, status=status)
+
+
+@require_GET
+def host_waiting(request: AuthedRequest, token_id: int) -> HttpResponse:
+    """Whether the new host has come: the page asks at every word of hosts, and goes on to the host when it is there."""
+    require(request.user, Permission.HOST_MANAGE)
+    token = get_object_or_404(EnrolmentToken.objects.select_related("host"), pk=token_id)
+    if token.host is not None and token.host.is_online:
+        response = HttpResponse(status=204)
+        response["HX-Redirect"] = reverse("host_detail", args=[token.host.pk])
+        return response
+    return render(request, "machines/host_add.html#waiting", {"token": token})
