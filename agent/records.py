@@ -84,6 +84,25 @@ def write_image(release: ReleaseSpec, *, bytes_: int | None) -> ImageInfo:
     return info
 
 
+def _image_job_file(release: ReleaseSpec) -> Path:
+    return paths.state_dir() / "images" / f"{base_name(release)}.job"
+
+
+def write_image_job(release: ReleaseSpec, job: UUID) -> None:
+    """Note which job is about to store the base: if it is cut off, it knows that its work is done."""
+    file = _image_job_file(release)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _image_file(base_name(release)).unlink(missing_ok=True)
+    write_private(file, str(job))
+
+
+def image_job(release: ReleaseSpec) -> UUID | None:
+    """The job that stored the base, or was about to."""
+    with contextlib.suppress(OSError, ValueError):
+        return UUID(_image_job_file(release).read_text())
+    return None
+
+
 def drop_image(name: str) -> None:
     _image_file(name).unlink(missing_ok=True)
 

@@ -27,7 +27,7 @@ KEEP_S = 30 * 24 * 3600
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
-    id TEXT PRIMARY KEY, digest TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, digest TEXT NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL, attempt INTEGER NOT NULL,
     next_seq INTEGER NOT NULL, cursor TEXT NOT NULL DEFAULT '', begun REAL NOT NULL, ended REAL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS event (
@@ -119,8 +119,9 @@ class Store:
             row = db.execute("SELECT digest, state, attempt, cursor FROM job WHERE id = ?", (job,)).fetchone()
             if row is None:
                 db.execute(
-                    "INSERT INTO job (id, digest, state, attempt, next_seq, begun) VALUES (?, ?, 'running', 1, 1, ?)",
-                    (job, digest, time.time()),
+                    "INSERT INTO job (id, digest, state, text, attempt, next_seq, begun)"
+                    " VALUES (?, ?, 'running', ?, 1, 1, ?)",
+                    (job, digest, order.model_dump_json(), time.time()),
                 )
                 return Claim(ClaimKind.NEW, 1)
             if row[0] != digest:
@@ -144,10 +145,10 @@ class Store:
         return seq
 
     def finish(self, job: UUID, body: Finished) -> int:
-        """Append the last event of a job and close its journal entry. A finished job stays as it is."""
+        """Append the last event of a job and forget its order, which may hold a hash. A finished job stays as it is."""
         with self._transaction(durable=True) as db:
             changed = db.execute(
-                "UPDATE job SET state = 'finished', ended = ? WHERE id = ? AND state = 'running'",
+                "UPDATE job SET state = 'finished', text = '', ended = ? WHERE id = ? AND state = 'running'",
                 (time.time(), str(job)),
             ).rowcount
             seq = self._append(db, job, body) if changed else 0
@@ -161,8 +162,8 @@ class Store:
                 self._insert(db, None, 0, body)
             else:
                 db.execute(
-                    "INSERT INTO job (id, digest, state, attempt, next_seq, begun, ended)"
-                    " VALUES (?, ?, 'refused', 1, 1, ?, ?)",
+                    "INSERT INTO job (id, digest, state, text, attempt, next_seq, begun, ended)"
+                    " VALUES (?, ?, 'refused', '', 1, 1, ?, ?)",
                     (str(order.job), order_digest(order), time.time(), time.time()),
                 )
                 self._append(db, order.job, body)
@@ -186,10 +187,10 @@ class Store:
         )
         db.execute("INSERT INTO outbox (event) VALUES (?)", (row.lastrowid,))
 
-    def running_jobs(self) -> list[UUID]:
-        """Jobs that began and did not end: they run now, or wait to be resumed."""
-        rows = self._connection().execute("SELECT id FROM job WHERE state = 'running'").fetchall()
-        return [UUID(row[0]) for row in rows]
+    def running(self) -> list[Order]:
+        """Orders that began and did not end: they run now, or wait to be resumed. They were verified when they came."""
+        rows = self._connection().execute("SELECT text FROM job WHERE state = 'running'").fetchall()
+        return [Order.model_validate_json(row[0]) for row in rows]
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 

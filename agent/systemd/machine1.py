@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from agent.systemd.bus import Bus, NoSuchMachine, Subscription, escape_path
+from agent.systemd.bus import Bus, NoSuchImage, NoSuchMachine, Subscription, escape_path
 
 NAME = "org.freedesktop.machine1"
 PATH = "/org/freedesktop/machine1"
@@ -90,7 +90,11 @@ class Machined:
         ]
 
     async def image_exists(self, name: str) -> bool:
-        return any(image.name == name for image in await self.images())
+        try:
+            await self._call("GetImage", "s", [name])
+        except NoSuchImage:
+            return False
+        return True
 
     async def clone_image(self, source: str, target: str, *, read_only: bool = False) -> None:
         """A snapshot on btrfs, a full copy elsewhere, however long it takes. Raises Exists, NoSuchImage, NoSpace."""

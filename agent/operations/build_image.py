@@ -1,0 +1,202 @@
+"""Build a base image: bootstrap in a transient unit, prepare, store read-only under the recipe's name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dbus_fast import Variant
+
+from agent import locks, machines, paths, records
+from agent.errors import AgentError, TimedOut
+from agent.operations import diagnosis, identity, recipe, trees
+from agent.operations.context import Context, Plan
+from agent.operations.follow import follow_unit, last_lines
+from agent.systemd.bus import DBusError, NoSuchUnit
+from agent.systemd.systemd1 import JobFailed
+from contract.live import ImageInfo
+from contract.orders import BuildImage
+from contract.releases import ReleaseSpec
+
+SPACE_BYTES = 700 * 2**20
+"""What a small system takes while it is bootstrapped: 250 to 350 MiB, its packages, and room to breathe."""
+LIMIT_S = 2 * 3600
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROXY = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+BUILD_STEPS: Plan = [
+    ("bootstrap", "Bootstrap the base image"),
+    ("prepare", "Prepare the base image"),
+    ("store", "Store the base image"),
+]
+
+
+def plan(params: BuildImage) -> Plan:
+    return BUILD_STEPS
+
+
+async def run(ctx: Context, params: BuildImage) -> dict[str, Any]:
+    """The operation: build the base unless it stands; with `rebuild` in any case."""
+    info = await ensure_base(ctx, params.release, rebuild=params.rebuild)
+    return {"image": info.name, "fingerprint": info.fingerprint, "image_bytes": info.bytes}
+
+
+def stands(release: ReleaseSpec) -> bool:
+    """A base image under its own name is whole: it gets that name at the very end."""
+    return (paths.MACHINES / records.base_name(release)).is_dir()
+
+
+async def ensure_base(ctx: Context, release: ReleaseSpec, *, rebuild: bool = False) -> ImageInfo:
+    """The release's base image. Whoever comes while it is being built waits and shares it."""
+    name = records.base_name(release)
+
+    def tell() -> None:
+        ctx.output([f"Another job is building {name}; waiting for it."])
+
+    async with locks.hold(locks.image(name), on_wait=tell):
+        if ctx.attempt > 1 and _recorded(ctx, release):
+            rebuild = False
+        if not rebuild and stands(release):
+            await clear(ctx)
+            for key, _ in BUILD_STEPS:
+                ctx.skip(key)
+            return await _seal(ctx, release)
+        try:
+            return await _build(ctx, release)
+        except BaseException:
+            await clear(ctx)
+            raise
+
+
+def _recorded(ctx: Context, release: ReleaseSpec) -> bool:
+    """An interrupted run of this very job had come to the end of its build."""
+    return stands(release) and not (paths.MACHINES / ctx.scratch).exists() and records.image_job(release) == ctx.job
+
+
+async def clear(ctx: Context) -> None:
+    """Stop the job's unit and remove its scratch tree; there may be neither."""
+    await _drop_unit(ctx)
+    await trees.remove_image(ctx, ctx.scratch)
+
+
+async def _drop_unit(ctx: Context) -> None:
+    """Everything it does is scratch in a mount namespace of its own: kill at once."""
+    try:
+        await ctx.systemd.kill(ctx.unit, 9)
+    except NoSuchUnit:
+        return
+    except DBusError:
+        pass  # loaded, but no process is left in it
+    try:
+        await ctx.systemd.stop(ctx.unit)
+    except NoSuchUnit:
+        return
+    await ctx.systemd.reset_failed(ctx.unit)
+
+
+async def _build(ctx: Context, release: ReleaseSpec) -> ImageInfo:
+    scratch = paths.MACHINES / ctx.scratch
+    with ctx.step("bootstrap"):
+        argv = recipe.argv(release, scratch)
+        if not (ctx.attempt > 1 and await _loaded(ctx) and scratch.is_dir()):
+            trees.require_space(SPACE_BYTES)
+            await clear(ctx)
+            await trees.fresh_tree(ctx, ctx.scratch)
+            await _start(ctx, release, argv)
+        await _await_bootstrap(ctx, release)
+    with ctx.step("prepare"):
+        identity.prepare_base(scratch, release)
+        await trees.run(ctx, "systemctl", f"--root={scratch}", "enable", "--", *identity.services(scratch))
+    with ctx.step("store"):
+        await _drop_unit(ctx)
+        return await _store(ctx, release, scratch)
+
+
+async def _loaded(ctx: Context) -> bool:
+    unit = await ctx.systemd.unit(ctx.unit)
+    return bool(unit["LoadState"] == "loaded" and unit["ActiveState"] != "inactive")
+
+
+async def _start(ctx: Context, release: ReleaseSpec, argv: list[str]) -> None:
+    program = shutil.which(argv[0], path=_PATH)
+    if program is None:
+        raise AgentError(
+            f"{argv[0]} is not installed on this host.", code="tool_missing", hint=f"apt-get install {argv[0]}"
+        )
+    ctx.command(*argv)
+    properties = {
+        "Description": Variant("s", f"Bootstrap {release.slug} for job {ctx.job}"),
+        "Type": Variant("s", "exec"),
+        "ExecStart": Variant("a(sasb)", [[program, argv, False]]),
+        "Environment": Variant("as", _environment()),
+        "StandardInput": Variant("s", "null"),
+        "SyslogIdentifier": Variant("s", "nspawnweb-build"),
+        "RemainAfterExit": Variant("b", True),
+        "RuntimeMaxUSec": Variant("t", LIMIT_S * 1_000_000),
+        "PrivateMounts": Variant("b", True),
+        "PrivateTmp": Variant("b", True),
+        "CPUWeight": Variant("t", 20),
+        "IOWeight": Variant("t", 20),
+        "LogRateLimitIntervalUSec": Variant("t", 0),
+    }
+    try:
+        await ctx.systemd.start_transient(ctx.unit, properties)
+    except JobFailed as error:
+        raise AgentError(f"{argv[0]} could not be started.", why=error.why, code="tool_missing") from error
+
+
+def _environment() -> list[str]:
+    """A clean one, but for proxies that the agent's unit was given."""
+    proxies = [f"{name}={os.environ[name]}" for name in _PROXY if name in os.environ]
+    return [f"PATH={_PATH}", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "HOME=/root", *proxies]
+
+
+async def _await_bootstrap(ctx: Context, release: ReleaseSpec) -> None:
+    progress = diagnosis.BuildProgress()
+
+    def on_line(line: str) -> None:
+        if moved := progress.feed(line):
+            ctx.progress(*moved)
+
+    service = await follow_unit(ctx, on_line)
+    result, status = service["Result"], service["ExecMainStatus"]
+    if result == "timeout":
+        raise TimedOut(f"{release.tool.value} took longer than {LIMIT_S // 3600} hours.")
+    if result != "success" or status != 0:
+        raise diagnosis.explain(release, await last_lines(ctx.unit, 400))
+
+
+async def _store(ctx: Context, release: ReleaseSpec, scratch: Path) -> ImageInfo:
+    name = records.base_name(release)
+    if stands(release):
+        ctx.command("machinectl", "remove", name)
+        await trees.remove_image(ctx, name)
+    ctx.command("mv", "--no-target-directory", str(scratch), str(paths.MACHINES / name))
+    records.write_image_job(release, ctx.job)
+    trees.rename_new(scratch, paths.MACHINES / name)
+    ctx.command("machinectl", "read-only", name, "true")
+    return await _seal(ctx, release)
+
+
+async def _seal(ctx: Context, release: ReleaseSpec) -> ImageInfo:
+    """Read-only and on record; both may be so already."""
+    name = records.base_name(release)
+    known = [image for image in records.images() if image.name == name]
+    if known:
+        return known[0]
+    place = paths.MACHINES / name
+    size = await asyncio.to_thread(trees.tree_bytes, place)
+    await ctx.machined.mark_read_only(name)
+    return records.write_image(release, bytes_=size)
+
+
+def cloning_space(release: ReleaseSpec) -> int:
+    """Bytes that a clone of the base needs at once: little as a snapshot, all of it as a copy."""
+    if machines.pool_fs() == "btrfs":
+        return 64 * 2**20
+    name = records.base_name(release)
+    size = next((image.bytes for image in records.images() if image.name == name), None)
+    return 64 * 2**20 + (size or SPACE_BYTES)
