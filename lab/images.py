@@ -1,12 +1,14 @@
 """Images of hosts: built once with mmdebstrap, then only read.
 
 An image lies in `<var>/lab/images/<release>-<hash>`, the hash made from all that goes into it, so
-another recipe, mirror or certificate authority makes another image.
+another recipe, mirror or certificate authority makes another image. NSPAWNWEB_LAB_IMAGES names
+another folder than `<var>/lab/images`, for labs that share their images.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -57,7 +59,8 @@ def recipe(release: str) -> str:
 def image_path(var: Path, release: str) -> Path:
     """Where the image of that release is, or will be."""
     digest = hashlib.sha256(recipe(release).encode()).hexdigest()[:12]
-    return var / "lab" / "images" / f"{check_release(release)}-{digest}"
+    folder = Path(os.environ.get("NSPAWNWEB_LAB_IMAGES") or var / "lab" / "images").resolve()
+    return folder / f"{check_release(release)}-{digest}"
 
 
 def ensure(var: Path, release: str, say: Say = lambda line: None) -> Path:
