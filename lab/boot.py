@@ -14,10 +14,10 @@ from lab.paths import Place
 from lab.processes import Known, alive, children, is_namespace_init, know
 from lab.records import Record
 
-#: Run by sh: join the groups given before "--", then start the rest in the background.
+#: Run by sh: join the groups given before "--", then start the rest in the background, and tell its pid.
 LAUNCH = """
 while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; done; shift
-"$@" </dev/null & echo $! >&3
+"$@" </dev/null >&2 & echo $!
 """
 
 
@@ -70,20 +70,14 @@ def launch(record: Record, place: Place) -> Known:
 
 def _start(argv: list[str], place: Place, release: str) -> int:
     """Start by way of a shell that ends, so the supervisor is nobody's child and no zombie."""
-    read, write = os.pipe()
-    script = ["/bin/sh", "-c", f'exec 3>&{write}; exec "$@"', "sh", *argv]
-    with place.console.open("wb") as console, os.fdopen(read, encoding="ascii") as answer:
-        try:
-            subprocess.run(
-                script, stdin=subprocess.DEVNULL, stdout=console, stderr=console, check=False,
-                pass_fds=(write,), env=nspawn_environment(release), start_new_session=True, cwd="/",
-            )  # fmt: skip
-        finally:
-            os.close(write)
-        told = answer.readline().strip()
-    if not told:
+    with place.console.open("wb") as console:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=console, check=False,
+            env=nspawn_environment(release), start_new_session=True, cwd="/", text=True,
+        )  # fmt: skip
+    if not done.stdout.strip():
         raise LabError("systemd-nspawn could not be started", why=tail(place.console))
-    return int(told)
+    return int(done.stdout)
 
 
 def find_leader(supervisor: Known, deadline: float) -> Known:
