@@ -1,7 +1,7 @@
 """Hosts' users in Redis: one a host, confined to the host's own keys and to the commands that an agent uses.
 
-The rights are a list of what is allowed, found by running Celery's worker and the live service under it (test_hostlink),
-so a new Redis command is out until somebody needs it. Left out on purpose, though each looks harmless:
+The rights are a list of what is allowed, found by running Celery's worker and the live service under it
+(test_hostlink), so a new Redis command is out until somebody needs it. Left out on purpose, though each looks harmless:
 SCAN, RANDOMKEY and DBSIZE (they tell of other hosts' keys whatever the key rules say), EVAL and SCRIPT (an endless Lua
 loop stops Redis for everyone; the agent does without, see agent/broker.py), PUBLISH and SUBSCRIBE (no remote control).
 """
@@ -21,7 +21,7 @@ from tasks.models import HostLink
 from teams.errors import Unavailable
 
 USER_PREFIX = "host-"
-_CONNECTION = "hello auth reset quit ping select client|setinfo client|setname client|id time"
+_CONNECTION = "hello auth reset quit ping select client|setname client|id time"
 _QUEUE = (
     "brpop lpush rpush llen sadd srem smembers zadd zrange zrem hset hget hdel hlen multi exec discard watch unwatch"
 )
@@ -65,7 +65,7 @@ def revoke(host_id: UUID) -> None:
 def sync() -> list[str]:
     """Make Redis's users equal to what the database says; names of users made, mended or removed.
 
-    For the portal's start and for a Redis that was emptied or replaced: hosts get in again with the passwords they have.
+    For the portal's start, and for a Redis that was emptied or replaced: hosts get in with the passwords they have.
     """
     wanted = {user_name(link.host_id): link for link in HostLink.objects.all()}
     changed: list[str] = []
@@ -74,7 +74,7 @@ def sync() -> list[str]:
         for name in before.keys() - wanted.keys():
             client.acl_deluser(name)
             changed.append(name)
-        for name, link in wanted.items():
+        for link in wanted.values():
             _set_user(client, link.host_id, link.password_sha256)
         after = _users(client)
         changed += [name for name in wanted if before.get(name) != after.get(name)]
@@ -97,7 +97,7 @@ class _Admin:
                 "redis_unavailable",
                 "Hosts' access to Redis could not be changed.",
                 why=str(error) or type(error).__name__,
-                hint="See whether Redis runs (`./dev status`) and whether NSPAWNWEB_REDIS_URL names a user with all rights.",
+                hint="See that Redis runs (`./dev status`) and that NSPAWNWEB_REDIS_URL names a user with all rights.",
             ) from error
 
 
@@ -107,7 +107,10 @@ _admin = _Admin
 def _set_user(client: redis.Redis, host_id: UUID, digest: str) -> None:
     """ACL SETUSER from nothing (`reset`), so that a user never keeps rights of an older version of this list."""
     rules = ["reset", "on", f"#{digest}", f"~{keys.prefix(host_id)}*", "resetchannels", "-@all", *COMMANDS]
-    client.execute_command("ACL SETUSER", user_name(host_id), *rules)
+    major, minor = str(client.info("server")["redis_version"]).split(".")[:2]
+    if (int(major), int(minor)) >= (7, 2):
+        rules.append("+client|setinfo")  # redis-py sends it at every connect; older ones do not know the word
+    client.execute_command("ACL SETUSER", user_name(host_id), *rules)  # type: ignore[no-untyped-call]
 
 
 def _users(client: redis.Redis) -> dict[str, str]:
@@ -118,7 +121,7 @@ def _users(client: redis.Redis) -> dict[str, str]:
 
 def _cut(client: redis.Redis, name: str) -> None:
     """End the user's connections. SKIPME is harmless: it is never the portal itself."""
-    client.execute_command("CLIENT KILL", "USER", name)
+    client.execute_command("CLIENT KILL", "USER", name)  # type: ignore[no-untyped-call]
 
 
 def _save(client: redis.Redis) -> None:

@@ -19,7 +19,7 @@ PORTAL_USER = "portal"
 
 @dataclass(frozen=True)
 class PrivateRedis:
-    """Files of a private Redis below `folder`. `pki`: folder with ca.pem, server.pem, server.key. `tls_port` 0: none."""
+    """Files of a private Redis below `folder`; `pki` holds ca.pem, server.pem, server.key; `tls_port` 0: no port."""
 
     folder: Path
     pki: Path
@@ -50,12 +50,12 @@ class PrivateRedis:
         try:
             return self.password_file.read_text().strip()
         except FileNotFoundError:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_private(self.password_file, secrets.token_urlsafe(32) + "\n")
             return self.password_file.read_text().strip()
 
     def prepare(self) -> Path:
         """Write configuration and user file, keeping hosts' users that Redis saved there. Returns the configuration."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if len(os.fsencode(self.socket)) > 107:
             raise ValueError(
                 f"The path of the Redis socket is too long for the kernel (unix(7)): {self.socket}. "
