@@ -13,6 +13,8 @@ class AuditEvent(models.Model):
     """1, 2, 3 … without gap, in the order of the chain."""
     at = models.DateTimeField()
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    actor_key = models.BigIntegerField(null=True)
+    """The actor's id as hashed: it stays when the account is deleted."""
     actor_name = models.CharField(max_length=150)
     """As it was then; `system` for schedules, `host:NAME` for what a host did."""
     action = models.CharField(max_length=60)

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv
 
+from contract.orders import ORDER_LIFETIME_S as ORDER_LIFETIME_S_DEFAULT
+
 env = FileAwareEnv(prefix="NSPAWNWEB_")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -55,6 +57,14 @@ if BEHIND_TLS:
 REDIS_URL = env.str("REDIS_URL", f"unix://{VAR}/redis/redis.sock")
 """The portal's own way to Redis, with all rights. unix://, redis:// or rediss://."""
 
+# --- Jobs ----------------------------------------------------------------------------------------------------------
+ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", ORDER_LIFETIME_S_DEFAULT)
+"""How long an order waits for a host that is off, in seconds; then its job fails."""
+JOB_SILENT_S = env.int("JOB_SILENT_S", 120)
+"""After this long without a word on a running job its host is asked again, and an operator may declare it lost."""
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+"""Reverse proxies in front of the portal that add to X-Forwarded-For; 0: the header is ignored."""
+
 # --- Keys ----------------------------------------------------------------------------------------------------------
 PKI_DIR = VAR / "pki"
 """CA, order key and certificate (RSA), live key (Ed25519), the HTTPS certificate for hosts."""
@@ -81,6 +91,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "audit.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from machines.managers import ContainerManager
 from machines.models.host import Host
 from machines.models.release import Release
 
@@ -39,8 +40,10 @@ class Container(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     release = models.ForeignKey(Release, null=True, on_delete=models.SET_NULL, related_name="containers")
     state = models.CharField(max_length=20, choices=ContainerState.choices, default=ContainerState.CREATING)
+    host_state = models.CharField(max_length=20, blank=True)
+    """What the host last said (contract.live.MachineState); empty: it has no such machine, or has said nothing yet."""
     state_at = models.DateTimeField(auto_now_add=True)
-    """When the state was last set, by the host's clock where the host said so: an older report changes nothing."""
+    """When the host said so, by its own clock, never later than ours: an older report changes nothing."""
     created = models.BooleanField(default=False)
     """It has once existed on the host: from then on the host's inventory decides the state."""
     autostart = models.BooleanField(default=False)
@@ -50,6 +53,8 @@ class Container(models.Model):
     image_bytes = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     removed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ContainerManager()
 
     class Meta:
         ordering = ["name", "id"]

@@ -11,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from contract.live import OFFLINE_AFTER_S
+from machines.managers import HostManager
 
 
 class Host(models.Model):
@@ -36,6 +37,8 @@ class Host(models.Model):
     metrics = models.JSONField(default=dict)
     """contract.live.HostMetrics of the last heartbeat."""
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = HostManager()
 
     class Meta:
         ordering = ["name"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from contract.releases import ReleaseSpec
+from machines.managers import ReleaseManager
 from machines.models.host import Host
 
 
@@ -22,11 +24,28 @@ class Release(models.Model):
     active = models.BooleanField(default=True)
     position = models.PositiveIntegerField(default=100)
 
+    objects = ReleaseManager()
+
     class Meta:
         ordering = ["position", "slug"]
 
     def __str__(self) -> str:
         return self.title
+
+    def spec(self) -> ReleaseSpec:
+        """The recipe as orders carry it. Raises pydantic.ValidationError if the row breaks a rule."""
+        return ReleaseSpec.model_validate(
+            {
+                "slug": self.slug,
+                "distribution": self.distribution,
+                "suite": self.suite,
+                "variant": self.variant,
+                "tool": self.tool,
+                "mirror": self.mirror,
+                "components": self.components or ["main"],
+                "packages": self.packages,
+            }
+        )
 
 
 class BaseImage(models.Model):
