@@ -28,8 +28,6 @@ _SGR = re.compile(r"\x1b\[[0-9;:]*m")
 _HIDDEN = re.compile(
     r"[^\n\t\x20-\x7e\xa0-\u061b\u061d-\u200a\u200c\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]"
 )
-    r"[^\x20-\x7e\xa0-\u061b\u061d-\u200a\u200c\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff\n\t]"
-)
 _RAW_STRING = r'"((?:[^"\\]|\\.)*)'
 _CUT_CURSOR = re.compile(rf'"__CURSOR"\s*:\s*{_RAW_STRING}"')
 _CUT_AT = re.compile(r'"__REALTIME_TIMESTAMP"\s*:\s*"([0-9]{1,20})"')
@@ -133,7 +131,7 @@ def _salvage(text: str, size: int) -> Mapping[str, Any] | None:
     cursor, at, message = _CUT_CURSOR.search(text), _CUT_AT.search(text), _CUT_MESSAGE.search(text)
     if cursor is None:
         return None
-    start = _unescape(message[1][:MESSAGE_MAX]) if message else "(too large to show)"
+    start = _unescape(message[1][: MESSAGE_MAX - 400]) if message else "(too large to show)"
     return {
         "__CURSOR": cursor[1],
         "__REALTIME_TIMESTAMP": at[1] if at else "0",

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from agent.live.backoff import Backoff
 from agent.live.verify import Gate, RefusedRequest, StaleRequest
 from contract import keys
-from contract.events import Body, Refused
+from contract.events import Refused
 from contract.live import REQUEST_LIFETIME_S, Request
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ REPORT_EVERY_S = 10.0
 class Reports(Protocol):
     """What is needed of agent.store.Store."""
 
-    def append(self, job: UUID | None, body: Body) -> Any: ...
+    def refuse(self, body: Refused) -> None: ...
 
 
 class RefusalLog:
@@ -54,7 +54,7 @@ class RefusalLog:
         more = f" ({self._silent} more were refused meanwhile)" if self._silent else ""
         self._silent = 0
         log.warning("refused a live request (%s): %s%s", refusal.code, refusal.why, more)
-        self._reports.append(None, Refused(code=refusal.code, why=(refusal.why + more)[:2000]))
+        self._reports.refuse(Refused(code=refusal.code, why=(refusal.why + more)[:2000]))
 
 
 class Inbox:
