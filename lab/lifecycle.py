@@ -104,6 +104,7 @@ def _new_record(place: Place, settings: dict[str, str]) -> Record:
 
 def _make(record: Record, place: Place, settings: dict[str, str], mtu: int) -> None:
     """Filesystems, files and rules of a host, each on record before it is made."""
+    storage.open_state(record, place)
     storage.mount_root(record, place, Path(settings["image"]))
     storage.make_pool(place, settings["pool"], storage.size_in_bytes(settings["pool_size"]))
     storage.mount_pool(record, place, settings["pool"])

@@ -44,6 +44,16 @@ def is_mounted(point: Path) -> bool:
     return any(line.split()[1] == escaped for line in mounts)
 
 
+def open_state(record: Record, place: Place) -> None:
+    """Bind the host's folder to itself, shared, so that what is unmounted below it is unmounted everywhere.
+
+    The mount namespace of another host that boots meanwhile is a copy with our mounts in it; without
+    this it would keep our pool's loop device busy for as long as it lives (mount_namespaces(7)).
+    """
+    record.will_make("mount", path=str(place.state))
+    call(["mount", "--bind", "--make-shared", str(place.state), str(place.state)])
+
+
 def mount_root(record: Record, place: Place, image: Path) -> None:
     """Put the host's root together at `place.root`."""
     upper, work = place.state / "upper", place.state / "work"
@@ -103,7 +113,7 @@ def unmount(point: Path) -> None:
 
 def purge(place: Place) -> None:
     """Remove all state of a host that is down."""
-    for point in (place.root, place.pool):
+    for point in (place.root, place.pool, place.state):
         if is_mounted(point):
             raise LabError(f"{point} is still mounted", todo="run `python3 -m lab down` first")
     if place.state.exists():

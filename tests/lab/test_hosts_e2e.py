@@ -63,6 +63,7 @@ def leftovers(place: Place) -> list[str]:
     shown = [
         subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout,
         subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout,
+        subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout,
         Path("/proc/self/mounts").read_text(),
         *(str(p) for p in Path("/sys/fs/cgroup").glob("**/nspawnweb-lab-*")),
     ]
@@ -166,6 +167,9 @@ def test_two_hosts_reach_each_other_by_their_own_addresses(var: Path) -> None:
     assert one.address != two.address
     one.run(["ping", "-c1", "-W5", two.address])
     assert [host.name for host in lab.hosts(var)] == ["one", "two"]
+    one.power_off()
+    assert leftovers(one.place) == [], "a host that booted later keeps nothing of one"
+    one.start()
     ids = {host.run(["cat", "/etc/machine-id"]).stdout for host in (one, two)}
     keys = {host.run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).stdout for host in (one, two)}
     assert len(ids) == len(keys) == 2
