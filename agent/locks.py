@@ -29,6 +29,15 @@ def _take(descriptor: int, *, shared: bool) -> bool:
     return True
 
 
+def is_held(name: str) -> bool:
+    """Whether some process holds it now."""
+    descriptor = os.open(_file(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return not _take(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
 @asynccontextmanager
 async def hold(name: str, *, shared: bool = False, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
     """Hold the lock `name`; wait as long as it takes, after telling `on_wait` once."""

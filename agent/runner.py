@@ -17,6 +17,7 @@ from contract.events import Failure, Finished, Outcome, Refused, Started
 from contract.orders import Order
 
 _log = logging.getLogger(__name__)
+ATTEMPTS = 5
 _LOOK_S = 2.0
 """A cancel whose wake-up got lost is seen after this long."""
 
@@ -51,7 +52,7 @@ def _ending(error: Exception) -> Finished:
     if isinstance(error, Cancelled):
         return Finished(outcome=Outcome.CANCELLED, failure=error.failure())
     if isinstance(error, AgentError):
-        _log.warning("failed: %s", error, exc_info=True)
+        _log.warning("failed: %s: %s", error.code, error)
         return Finished(outcome=Outcome.FAILED, failure=error.failure())
     _log.exception("failed unexpectedly")
     failure: Failure = unexpected(error)
@@ -96,4 +97,12 @@ async def _operate(order: Order, store: Store, attempt: int, cursor: str) -> dic
             wait_note = [f"Another job works on {name}; waiting for it."]
             lock = locks.hold(locks.machine(name), on_wait=lambda: ctx.output(wait_note))
             await stack.enter_async_context(lock)
+        if attempt > ATTEMPTS:
+            await operation.undo(ctx, order.params)
+            raise AgentError(
+                "The job was given up.",
+                why=f"The agent died {ATTEMPTS} times while it ran.",
+                hint="Look at the journal of nspawnweb-agent-jobs on the host.",
+                code="interrupted",
+            )
         return await operation.run(ctx, order.params)

@@ -7,6 +7,7 @@ portal can ask for them again.
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import threading
 import time
@@ -24,6 +25,10 @@ from contract.orders import Order
 
 KEEP_S = 30 * 24 * 3600
 """How long events of finished jobs are kept, in seconds."""
+
+_INHERITED: list[sqlite3.Connection] = []
+"""Connections that came over a fork: neither used nor closed here, as that could harm the parent's
+(sqlite.org/howtocorrupt, section 2.6)."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -76,15 +81,18 @@ class Store:
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and self._local.pid != os.getpid():
+            _INHERITED.append(connection)
+            connection = None
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            self._local.connection = connection
+            self._local.connection, self._local.pid = connection, os.getpid()
         return connection
 
     def close(self) -> None:
-        """Close this thread's connection; needed before a fork (sqlite.org/howtocorrupt, section 2.6)."""
+        """Close this thread's connection and the waiting end."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
@@ -191,6 +199,17 @@ class Store:
         """Orders that began and did not end: they run now, or wait to be resumed. They were verified when they came."""
         rows = self._connection().execute("SELECT text FROM job WHERE state = 'running'").fetchall()
         return [Order.model_validate_json(row[0]) for row in rows]
+
+    def knows(self, job: UUID) -> bool:
+        """Whether an order of that id was taken (or refused) before."""
+        return self._state(job) is not None
+
+    def is_running(self, job: UUID) -> bool:
+        return self._state(job) == "running"
+
+    def _state(self, job: UUID) -> str | None:
+        row = self._connection().execute("SELECT state FROM job WHERE id = ?", (str(job),)).fetchone()
+        return None if row is None else str(row[0])
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from agent.errors import AgentError, TimedOut
 from agent.operations import diagnosis, identity, recipe, trees
 from agent.operations.context import Context, Plan
 from agent.operations.follow import follow_unit, last_lines
-from agent.systemd.bus import DBusError, NoSuchUnit
 from agent.systemd.systemd1 import JobFailed
 from contract.live import ImageInfo
 from contract.orders import BuildImage
@@ -76,25 +75,14 @@ def _recorded(ctx: Context, release: ReleaseSpec) -> bool:
     return stands(release) and not (paths.MACHINES / ctx.scratch).exists() and records.image_job(release) == ctx.job
 
 
+async def undo(ctx: Context, params: BuildImage) -> None:
+    await clear(ctx)
+
+
 async def clear(ctx: Context) -> None:
     """Stop the job's unit and remove its scratch tree; there may be neither."""
-    await _drop_unit(ctx)
+    await ctx.drop_unit()
     await trees.remove_image(ctx, ctx.scratch)
-
-
-async def _drop_unit(ctx: Context) -> None:
-    """Everything it does is scratch in a mount namespace of its own: kill at once."""
-    try:
-        await ctx.systemd.kill(ctx.unit, 9)
-    except NoSuchUnit:
-        return
-    except DBusError:
-        pass  # loaded, but no process is left in it
-    try:
-        await ctx.systemd.stop(ctx.unit)
-    except NoSuchUnit:
-        return
-    await ctx.systemd.reset_failed(ctx.unit)
 
 
 async def _build(ctx: Context, release: ReleaseSpec) -> ImageInfo:
@@ -111,7 +99,7 @@ async def _build(ctx: Context, release: ReleaseSpec) -> ImageInfo:
         identity.prepare_base(scratch, release)
         await trees.run(ctx, "systemctl", f"--root={scratch}", "enable", "--", *identity.services(scratch))
     with ctx.step("store"):
-        await _drop_unit(ctx)
+        await ctx.drop_unit()
         return await _store(ctx, release, scratch)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from agent.store import Store
-from agent.systemd.bus import Bus
+from agent.systemd.bus import Bus, DBusError, NoSuchUnit
 from agent.systemd.machine1 import Machined
 from agent.systemd.systemd1 import Systemd
 from contract.events import LINE_MAX, LINES_MAX, Body, Command, Output, Progress, Step, StepState
@@ -85,3 +86,17 @@ class Context:
 
     def progress(self, fraction: float | None, text: str = "") -> None:
         self.emit(Progress(step=self._step, fraction=fraction, text=text[:200]))
+
+    async def drop_unit(self) -> None:
+        """End the job's transient unit; there may be none. All that it does is scratch: kill at once."""
+        try:
+            await self.systemd.kill(self.unit, signal.SIGKILL)
+        except NoSuchUnit:
+            return
+        except DBusError:
+            pass  # loaded, but no process is left in it
+        try:
+            await self.systemd.stop(self.unit)
+        except NoSuchUnit:
+            return
+        await self.systemd.reset_failed(self.unit)

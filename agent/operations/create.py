@@ -41,7 +41,7 @@ async def run(ctx: Context, params: Create) -> dict[str, Any]:
             await _make_tree(ctx, params)
         return await _settle(ctx, params)
     except BaseException:
-        await _undo(ctx, params.name)
+        await undo(ctx, params)
         raise
 
 
@@ -88,8 +88,9 @@ async def _clone(ctx: Context, params: Create, base: str) -> None:
 async def _settle(ctx: Context, params: Create) -> dict[str, Any]:
     name = params.name
     with ctx.step("settings"):
-        ctx.command("editor", str(settings.nspawn_file(name)))
-        ctx.command("editor", str(settings.drop_in(name)))
+        for file, text in settings.files(name).items():
+            ctx.command("editor", str(file))
+            ctx.output(text.splitlines())
         settings.write(name)
     if params.autostart:
         with ctx.step("autostart"):
@@ -107,8 +108,10 @@ async def start(ctx: Context, name: str) -> dict[str, Any]:
     return {"state": state, "addresses": await ctx.machined.addresses(name)}
 
 
-async def _undo(ctx: Context, name: str) -> None:
+async def undo(ctx: Context, params: Create) -> None:
     """Nothing half-made stays. Only what this job made is touched."""
+    name = params.name
+    await _attempt(ctx, "unit", ctx.drop_unit())
     await _attempt(ctx, "scratch", trees.remove_image(ctx, ctx.scratch))
     if _is_mine(ctx, name):
         await _attempt(ctx, "machine", discard(ctx, name))

@@ -55,11 +55,17 @@ def require_free(name: str) -> None:
         raise NameTaken(f"Settings for {name} exist on this host.", why=f"{file} was written by hand.")
 
 
+def files(name: str) -> dict[Path, str]:
+    """Both files and what stands in them."""
+    texts = {nspawn_file(name): _NSPAWN, drop_in(name): _DROP_IN}
+    return {file: text.format(mark=_MARK, name=name) for file, text in texts.items()}
+
+
 def write(name: str) -> None:
     """Both files. The drop-in is there before the unit is first loaded, so systemd needs no reload."""
-    for file, text in ((nspawn_file(name), _NSPAWN), (drop_in(name), _DROP_IN)):
+    for file, text in files(name).items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_private(file, text.format(mark=_MARK, name=name), mode=0o644)
+        write_private(file, text, mode=0o644)
 
 
 def remove(name: str) -> None:
