@@ -7,6 +7,9 @@ class MachinesConfig(AppConfig):
 
     def ready(self) -> None:
         from machines.handlers import MachineHandlers
+        from machines.live_targets import MachineTargets
+        from tasks.live.registry import register as register_targets
         from tasks.registry import register
 
         register(MachineHandlers())
+        register_targets(MachineTargets())
