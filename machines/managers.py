@@ -12,9 +12,9 @@ from contract.live import OFFLINE_AFTER_S
 from teams.permissions import AnyUser, Permission, allowed, team_filter
 
 if TYPE_CHECKING:
-    from machines.models.container import Container
-    from machines.models.host import Host
-    from machines.models.release import Release
+    from machines.models.container import Container  # noqa: F401 - these three in base classes' brackets
+    from machines.models.host import Host  # noqa: F401
+    from machines.models.release import Release  # noqa: F401
 
 
 class ContainerQuerySet(models.QuerySet["Container"]):

@@ -15,13 +15,13 @@ from uuid import UUID
 
 import structlog
 from celery import Celery
-from celery.security.certificate import Certificate
+from celery.security.certificate import Certificate, CertStore
 from celery.security.key import PrivateKey
 from celery.security.serialization import SecureSerializer
 from django.conf import settings
 from django.db import transaction
 from kombu import Connection
-from kombu.serialization import registry
+from kombu.serialization import register
 
 from contract import keys
 from contract.events import Failure
@@ -105,11 +105,13 @@ def queued_orders(host_id: UUID) -> list[bytes]:
 def withdraw(job: Job) -> bool:
     """Take a job's order out of its host's queue. False: it was not there (taken, or never sent)."""
     mine = [raw for raw in queued_orders(job.host_id) if str(job.pk).encode() in raw]
-    return any([client().lrem(keys.prefix(job.host_id) + QUEUE, 0, raw) for raw in mine])  # type: ignore[arg-type]
+    for raw in mine:
+        client().lrem(keys.prefix(job.host_id) + QUEUE, 0, raw)  # type: ignore[arg-type]
+    return bool(mine)
 
 
 def _publish(order: Order) -> None:
-    _register_serializer()
+    register_serializer()
     options = {
         "global_keyprefix": keys.prefix(order.host),
         "socket_timeout": TIMEOUT_S,
@@ -129,8 +131,8 @@ def _publish(order: Order) -> None:
         )
 
 
-def _register_serializer() -> None:
-    """`auth` in kombu's registry: signs with the order key. Verifying is the agent's affair (and the portal worker's)."""
+def register_serializer() -> None:
+    """`auth` in kombu's registry: signs with the order key, and trusts it (the portal's own worker reads)."""
     key_path = str(pki.order_key_path())
     with _lock:
         if key_path in _ready:
@@ -138,20 +140,17 @@ def _register_serializer() -> None:
         signer = SecureSerializer(
             PrivateKey(pki.order_key_path().read_bytes()),
             Certificate(pki.order_certificate_path().read_bytes()),
-            pki_store(),
+            _own_certificate(),
             digest="sha256",
         )
-        registry.register(
+        register(
             "auth", signer.serialize, signer.deserialize, content_type="application/data", content_encoding="utf-8"
         )
         _ready.clear()
         _ready.add(key_path)
 
 
-def pki_store() -> Any:
-    """The certificates that the portal's own worker trusts: its own."""
-    from celery.security.certificate import CertStore
-
+def _own_certificate() -> CertStore:
     store = CertStore()
     store.add_cert(Certificate(pki.order_certificate_path().read_bytes()))
     return store

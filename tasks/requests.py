@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.conf import settings
 from django.utils import timezone
 
 from contract import keys
@@ -30,8 +31,8 @@ def envelope(host_id: uuid.UUID, request: Request, *, lifetime_s: float = REQUES
         request=request,
     )
     payload = signed.model_dump_json()
-    from_path = str(pki.settings.PKI_DIR)  # tests change it: a key belongs to its folder
-    signature = _key(from_path).sign(payload.encode())
+    # The folder is the cache's key: a key belongs to its folder, and tests have their own.
+    signature = _key(str(settings.PKI_DIR)).sign(payload.encode())
     return Envelope(payload=payload, signature=base64.b64encode(signature).decode())
 
 

@@ -1,0 +1,1 @@
+"""The relay: hosts' streams into the database."""
