@@ -1,4 +1,4 @@
-"""Waits between attempts to reach Redis or the bus: short at first, bounded, with jitter so that hosts do not march."""
+"""Manners of loops that talk to Redis or the bus: how to wait after a failure, and how to end when told to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ FIRST_S = 0.05
 LAST_S = 5.0
 
 
+def obey_cancel() -> None:
+    """Raise CancelledError if this task was told to end. Call it after each round trip to Redis.
+
+    Before Python 3.12 `asyncio.wait_for`, with which redis-py sends, loses a cancellation that comes in the very
+    moment in which it is done (python/cpython issue 86296). The task would then go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Backoff:
-    """Call `wait()` after each failure and `reset()` after each success. Seconds."""
+    """Short waits at first, bounded, with jitter so that hosts do not march in step. Call `wait()` after each failure and `reset()` after each success. Seconds."""
 
     def __init__(self, first: float = FIRST_S, last: float = LAST_S) -> None:
         self._first = first

@@ -12,7 +12,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agent.live.backoff import Backoff
+from agent.live.backoff import Backoff, obey_cancel
 from agent.live.verify import Gate, RefusedRequest, StaleRequest
 from contract import keys
 from contract.events import Refused
@@ -76,6 +76,7 @@ class Inbox:
         while True:
             try:
                 await self._read_once()
+                obey_cancel()
                 backoff.reset()
             except (RedisError, OSError) as error:
                 if not backoff.failing:

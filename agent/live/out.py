@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisSlow
 
-from agent.live.backoff import Backoff
+from agent.live.backoff import Backoff, obey_cancel
 from contract import keys
 from contract.live import Out
 
@@ -55,7 +55,7 @@ class OutStream:
                         await self._begin()
                     entry_id, again = entry_id or self._next_id(), entry_id is not None
                     await self._add(entry_id, data, keep_s, again=again)
-                    return
+                    return obey_cancel()
                 except (RedisGone, RedisSlow, OSError) as error:
                     if not backoff.failing:
                         log.warning("%s waits for Redis: %s", self.key, error)

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agent.errors import AgentError
+from agent.live.backoff import obey_cancel
 from agent.live.out import KEEP_S, OutStream
 from contract import keys
 
@@ -146,6 +147,7 @@ class Sessions:
             await asyncio.sleep(LEASE_CHECK_S)
             try:
                 await self._check_leases()
+                obey_cancel()
             except (RedisError, OSError) as error:
                 log.debug("leases cannot be checked: %s", error)
             self._end_unconfirmed()

@@ -9,7 +9,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agent.live.backoff import Backoff
+from agent.live.backoff import Backoff, obey_cancel
 from contract import keys
 from contract.events import Event
 
@@ -48,6 +48,7 @@ async def ship(outbox: Outbox, redis: Redis, host: UUID) -> None:
             log.info("Redis answers again")
             backoff.reset()
         outbox.mark_sent_until(rows[-1][0])
+        obey_cancel()
 
 
 async def _send(redis: Redis, host: UUID, events: list[Event]) -> None:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agent import machines
+from agent.live.backoff import obey_cancel
 from agent.live.bushost import BusHost
 from agent.systemd.bus import Bus, DBusError
 from contract import keys
@@ -40,6 +41,7 @@ class StateStream:
                 log.warning("the host's state cannot be reported: %s", error)
             self._away = True
             return False
+        obey_cancel()
         if self._away:
             self._away = False
             self._on_return()
