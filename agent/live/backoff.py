@@ -21,7 +21,10 @@ def obey_cancel() -> None:
 
 
 class Backoff:
-    """Short waits at first, bounded, with jitter so that hosts do not march in step. Call `wait()` after each failure and `reset()` after each success. Seconds."""
+    """Short waits at first, bounded, with jitter so that hosts do not march in step, in seconds.
+
+    Call `wait()` after each failure and `reset()` after each success.
+    """
 
     def __init__(self, first: float = FIRST_S, last: float = LAST_S) -> None:
         self._first = first
