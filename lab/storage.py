@@ -93,11 +93,16 @@ def make_pool(place: Place, kind: str, size: int) -> None:
 
 
 def mount_pool(record: Record, place: Place, kind: str) -> None:
-    """Mount the pool. The loop device is freed by the kernel with the mount (mount(8))."""
+    """Mount the pool. The loop device is freed by the kernel with the mount (mount(8)).
+
+    Without barriers a synchronous write costs 0.3 ms and not 29 (measured, btrfs), and a bootstrap half
+    the time; the price is that a crash of the outer machine, not of the host, may damage the pool.
+    """
     place.pool.mkdir(parents=True, exist_ok=True)
     record.will_make("mount", path=str(place.pool))
     file = place.state / "pool.img"
-    call(["mount", "-t", kind, "-o", "loop,discard", str(file), str(place.pool)])
+    fast = "nobarrier" if kind == "btrfs" else "barrier=0"
+    call(["mount", "-t", kind, "-o", f"loop,discard,{fast}", str(file), str(place.pool)])
     place.pool.chmod(0o700)
     if kind == "btrfs":
         call(["btrfs", "quota", "enable", str(place.pool)])
