@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv
@@ -41,8 +41,10 @@ SECRET_KEY = _secret_key()
 # --- Addresses -----------------------------------------------------------------------------------------------------
 PUBLIC_URL = env.str("PUBLIC_URL", "http://localhost:8000")
 """Where browsers reach the portal."""
-AGENT_URL = env.str("AGENT_URL", "https://localhost:8443")
-"""Where hosts reach the portal: HTTPS with a certificate of the portal's own CA."""
+AGENT_URL = env.str("AGENT_URL", "").rstrip("/")
+"""Where hosts reach the portal: HTTPS with a certificate of the portal's own CA. Empty: this machine's own address."""
+AGENT_PORT = env.int("AGENT_PORT", 8443)
+"""Port of the hosts' listener, for lines that are made without AGENT_URL."""
 REDIS_HOST_PORT = env.int("AGENT_REDIS_PORT", 8444)
 """TLS port of Redis that hosts dial; its address is the one by which they reached the portal unless set below."""
 AGENT_REDIS_HOST = env.str("AGENT_REDIS_HOST", "")
@@ -54,7 +56,16 @@ if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # --- Redis ---------------------------------------------------------------------------------------------------------
-REDIS_URL = env.str("REDIS_URL", f"unix://{VAR}/redis/redis.sock")
+
+
+def _private_redis() -> str:
+    """The socket of the Redis that `./dev up` keeps in the state folder, with the password that lies beside it."""
+    password = VAR / "redis" / "portal-password"
+    user = f"portal:{quote(password.read_text().strip(), safe='')}@" if password.exists() else ""
+    return f"unix://{user}{VAR}/redis/redis.sock"
+
+
+REDIS_URL = env.str("REDIS_URL", "") or _private_redis()
 """The portal's own way to Redis, with all rights. unix://, redis:// or rediss://."""
 
 # --- Jobs ----------------------------------------------------------------------------------------------------------
@@ -79,6 +90,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "channels",
+    "ninja",
     "django_htmx",
     "template_partials",
     "csp",
