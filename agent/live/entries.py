@@ -127,7 +127,10 @@ def _number(value: Any, *, default: int, highest: int) -> int:
 
 
 def _salvage(text: str, size: int) -> Mapping[str, Any] | None:
-    """What a cut line still tells: journalctl writes cursor and time first."""
+    """What start and end of a cut line still tell. journalctl writes its fields in no order.
+
+    Quotes within a JSON string are escaped, so that no message can pass for a field.
+    """
     cursor, at, message = _CUT_CURSOR.search(text), _CUT_AT.search(text), _CUT_MESSAGE.search(text)
     if cursor is None:
         return None

@@ -113,17 +113,21 @@ def test_a_line_that_is_no_entry_is_none(data: bytes) -> None:
     assert parse(Line(data, len(data))) is None
 
 
-def test_of_a_line_of_a_megabyte_the_start_is_shown() -> None:
-    whole = line(MESSAGE='say "hi"\n' + "x" * 1_000_000).data + b"\n"
-    (cut,) = LineSplitter().feed(whole)
+@pytest.mark.parametrize("message_first", [True, False])
+def test_of_a_line_of_a_megabyte_the_start_is_shown(message_first: bool) -> None:
+    text = 'say "hi"\n"__CURSOR":"forged" ' + "x" * 1_000_000 + '"__CURSOR":"forged"'
+    rest = {"__CURSOR": CURSOR, "__REALTIME_TIMESTAMP": "1700000000000000"}
+    fields = {"MESSAGE": text} | rest if message_first else rest | {"MESSAGE": text}
+    whole = json.dumps(fields).encode()
+    (cut,) = LineSplitter().feed(whole + b"\n")
     assert cut.cut
-    assert len(cut.data) == LINE_MAX
+    assert len(cut.data) <= LINE_MAX
     found = parse(cut)
     assert found is not None
     assert found.cursor == CURSOR
     assert found.at == 1700000000000000
-    assert found.message.startswith('say "hi"\nxxx')
-    assert f"an entry of {len(whole) - 1} bytes" in found.message
+    assert found.message.startswith('say "hi"\n"__CURSOR":"forged" xxx')
+    assert f"an entry of {len(whole)} bytes" in found.message
     assert len(found.message) < MESSAGE_MAX + 200
 
 
@@ -136,11 +140,22 @@ def test_lines_come_whole_however_they_are_cut_into_chunks() -> None:
 
 
 def test_a_line_without_end_takes_bounded_memory() -> None:
-    splitter = LineSplitter(limit=1000)
+    splitter = LineSplitter(limit=1000, tail=100)
     for _ in range(1000):
         assert splitter.feed(b"x" * 10_000) == []
-    (found,) = splitter.feed(b"\n")
-    assert (len(found.data), found.size) == (1000, 10_000_000)
+    (found, after) = splitter.feed(b"end\nafter\n")
+    assert (len(found.data), found.size) == (1000, 10_000_003)
+    assert found.data.endswith(b"xend")
+    assert after == Line(b"after", 5)
+
+
+@pytest.mark.parametrize("size", [898, 899, 900, 999, 1000])
+@pytest.mark.parametrize("chunk", [1, 300, 5000])
+def test_a_line_up_to_the_limit_stays_whole(size: int, chunk: int) -> None:
+    text = bytes(48 + number % 10 for number in range(size)) + b"\n"
+    splitter = LineSplitter(limit=1000, tail=100)
+    found = [one for at in range(0, len(text), chunk) for one in splitter.feed(text[at : at + chunk])]
+    assert found == [Line(text[:-1], size)]
 
 
 def test_printable_text_of_any_script_stays_as_it_is() -> None:
