@@ -144,7 +144,11 @@ def register_serializer() -> None:
             digest="sha256",
         )
         register(
-            "auth", signer.serialize, signer.deserialize, content_type="application/data", content_encoding="utf-8"
+            "auth",
+            signer.serialize,  # type: ignore[arg-type]  # bytes, as Celery itself registers it
+            signer.deserialize,  # type: ignore[arg-type]
+            content_type="application/data",
+            content_encoding="utf-8",
         )
         _ready.clear()
         _ready.add(key_path)
