@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import errno
 import os
 from pathlib import Path
 
-from agent import machines, paths
+from agent import machines, paths, rename
 from agent.errors import AgentError, DiskFull, NameTaken
 from agent.operations.context import Context
 from agent.systemd.bus import Busy, DBusError, NoSuchImage
 
 _BUSY_S = 60.0
 """machined may still be copying for a job that was cut off."""
-_RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
 
 
 def require_space(bytes_: int) -> None:
@@ -31,14 +27,10 @@ def require_space(bytes_: int) -> None:
 
 def rename_new(source: Path, target: Path) -> None:
     """rename(2) that never replaces anything. Raises NameTaken."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    arguments = (_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
-    if libc.renameat2(*arguments) == 0:
-        return
-    number = ctypes.get_errno()
-    if number == errno.EEXIST:
-        raise NameTaken(f"The name {target.name} is taken on this host.", why=f"{target} exists.")
-    raise OSError(number, os.strerror(number), str(source), None, str(target))
+    try:
+        rename.without_replacing(source, target)
+    except FileExistsError as error:
+        raise NameTaken(f"The name {target.name} is taken on this host.", why=f"{target} exists.") from error
 
 
 async def run(ctx: Context, *argv: str, show: bool = True) -> None:
