@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
+from audit.paging import Page
+
 
 class AuthedRequest(HttpRequest):
     """A request of somebody who is logged in: LoginRequiredMiddleware lets nobody else through."""
@@ -36,3 +38,13 @@ def query_without(request: HttpRequest, *names: str) -> str:
     for name in names:
         query.pop(name, None)
     return query.urlencode()
+
+
+def page_links(request: HttpRequest, page: Page[Any]) -> dict[str, str]:
+    """Addresses of the neighbouring pages with the filter kept, for components/pagination.html; "" for none."""
+    query = query_without(request, "after", "before", "part")
+    start = f"?{query}&" if query else "?"
+    return {
+        "next": f"{start}after={page.next}" if page.next else "",
+        "previous": f"{start}before={page.previous}" if page.previous else "",
+    }

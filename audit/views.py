@@ -10,7 +10,7 @@ from django.http import Http404, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from audit.http import AuthedRequest, query_without, render_page
+from audit.http import AuthedRequest, page_links, render_page
 from audit.models import AuditEvent
 from audit.paging import page_of
 from audit.readers import Scope, scope_of
@@ -60,7 +60,7 @@ def audit_list(request: AuthedRequest) -> HttpResponse:
         "page": page,
         "narrow": chosen.has_changed(),
         "whole": scope is None,
-        "query": query_without(request, "after", "before", "part"),
+        "links": page_links(request, page),
         "actions": readable(scope).order_by("action").values_list("action", flat=True).distinct(),
     }
     return render_page(request, "audit/audit_list.html", context, parts={"rows"})

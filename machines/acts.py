@@ -35,6 +35,8 @@ class Act:
         """Whether the act makes sense in the container's state; the service decides anew."""
         if self.key in {"enable", "disable"} and container.autostart == (self.key == "enable"):
             return False
+        if not container.created and self.key != "remove":
+            return False  # it was never made: there is nothing to act on
         return container.state in self.states
 
 

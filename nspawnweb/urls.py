@@ -16,6 +16,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("agent/", include("machines.agent_urls")),
     path("accounts/", include("allauth.account.urls")),
     path("api/v1/", api.urls),
+    path("", include("machines.urls")),
+    path("", include("tasks.urls")),
     path("", include("teams.urls")),
     path("", include("audit.urls")),
 ]

@@ -8,12 +8,13 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from audit.http import AuthedRequest, query_without, render_page
+from audit.http import AuthedRequest, page_links, query_without, render_page
 from audit.paging import page_of
 from contract.orders import Kind
+from tasks.managers import UNFINISHED
 from tasks.models import Job, JobState
 from tasks.selectors import job_story
 from tasks.services import job_cancel as cancel
@@ -34,7 +35,6 @@ KINDS = [
     (Kind.INVENTORY, "Inventory"),
 ]
 ORDER = ("-created_at", "-id")
-UNDER_WAY = [JobState.QUEUED, JobState.RUNNING]
 DRAWER_MAX = 12
 
 
@@ -53,7 +53,7 @@ class JobFilter(forms.Form):
         state, kind = self.cleaned_data.get("state"), self.cleaned_data.get("kind")
         found: dict[str, Any] = {"kind": kind} if kind else {}
         if state == "active":
-            found["state__in"] = UNDER_WAY
+            found["state__in"] = UNFINISHED
         elif state:
             found["state"] = state
         return found
@@ -72,7 +72,8 @@ def job_list(request: AuthedRequest) -> HttpResponse:
         "filter": chosen,
         "page": page,
         "narrow": bool(chosen.lookups() or mine),
-        "query": query_without(request, "after", "before", "part"),
+        "links": page_links(request, page),
+        "query": query_without(request, "part"),
     }
     return render_page(request, "tasks/job_list.html", context, parts={"rows"})
 
@@ -82,11 +83,10 @@ def job_running(request: AuthedRequest) -> HttpResponse:
     """The counter in the top bar, and the drawer behind it."""
     found = Job.objects.visible_to(request.user)
     context = {
-        "jobs": list(found.filter(state__in=UNDER_WAY).order_by("-created_at", "id")[:DRAWER_MAX]),
-        "count": found.filter(state__in=UNDER_WAY).count(),
-        "recent": list(found.exclude(state__in=UNDER_WAY).order_by("-created_at", "id")[:5]),
+        "running": list(found.unfinished().order_by("-created_at", "id")[:DRAWER_MAX]),
+        "recent": list(found.exclude(state__in=UNFINISHED).order_by("-created_at", "id")[:5]),
     }
-    return render_page(request, "tasks/job_running.html", context, parts={"count", "drawer"})
+    return render(request, "components/jobs_drawer.html", context)
 
 
 def job_or_404(request: AuthedRequest, pk: UUID) -> Job:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render, resolve_url
@@ -19,9 +17,8 @@ class PortalErrorMiddleware(MiddlewareMixin):
     def process_exception(self, request: AuthedRequest, exception: Exception) -> HttpResponseBase | None:
         if not isinstance(exception, PortalError):
             return None
-        if request.htmx:
-            return toast(exception)
-        if request.headers.get("Accept", "").startswith("application/json"):
+        if request.htmx or request.headers.get("Accept", "").startswith("application/json"):
+            # What htmx asked for becomes a toast of these parts (docs/ui.md).
             return JsonResponse(_parts(exception), status=exception.status)
         if exception.status == 404:
             return render(request, "404.html", {"error": exception}, status=404)
@@ -44,11 +41,3 @@ class HtmxLoginMiddleware(MiddlewareMixin):
 
 def _parts(error: PortalError) -> dict[str, str]:
     return {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
-
-
-def toast(error: PortalError) -> HttpResponse:
-    """Nothing is swapped; static/js shows the parts (docs/ui.md)."""
-    response = HttpResponse(status=error.status)
-    response["HX-Reswap"] = "none"
-    response["HX-Trigger"] = json.dumps({"toast": {"tone": "bad", **_parts(error)}})
-    return response

@@ -12,20 +12,18 @@ from django.db.models import QuerySet
 from contract.names import NameRuleError, check_container_name
 from machines.models import Container, ContainerState, Host, Release
 from machines.services.containers import CreateSpec
+from machines.services.passwords import check_password
+from teams.errors import Invalid
 from teams.models import Team
 from teams.permissions import Permission, teams_with
 
-PASSWORD_MIN, PASSWORD_MAX = 8, 128
-
 
 def clean_password(value: str) -> str:
-    """What passwd(1) and a login prompt can take: 8 to 128 printable characters."""
-    if len(value) < PASSWORD_MIN:
-        raise ValidationError(f"The password has {len(value)} characters. Use at least {PASSWORD_MIN}.", code="short")
-    if len(value) > PASSWORD_MAX:
-        raise ValidationError(f"The password has {len(value)} characters. Use at most {PASSWORD_MAX}.", code="long")
-    if not value.isprintable():
-        raise ValidationError("The password has a character that no login prompt takes.", code="unprintable")
+    """The policy of the service, said at the field."""
+    try:
+        check_password(value)
+    except Invalid as error:
+        raise ValidationError(str(error), code=error.code) from error
     return value
 
 
@@ -86,7 +84,7 @@ class CreateForm(forms.Form):
         super().__init__(data, initial=initial)
         self.user = user
         self.releases = list(Release.objects.active())
-        self.hosts = list(Host.objects.visible_to(user).filter(enrolled_at__isnull=False, revoked_at__isnull=True))
+        self.hosts = list(Host.objects.visible_to(user).enrolled())
         self.teams = list(teams_with(user, Permission.CONTAINER_CREATE))
         self.fields["release"].queryset = Release.objects.active()  # type: ignore[attr-defined]
         self.fields["host"].queryset = Host.objects.filter(pk__in=[host.pk for host in self.hosts])  # type: ignore[attr-defined]

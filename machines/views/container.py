@@ -8,7 +8,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import trigger_client_event
 
 from audit.http import AuthedRequest, render_page
 from audit.models import AuditEvent
@@ -19,7 +21,7 @@ from machines.models import Container
 from machines.services import containers
 from machines.views.create import add_error
 from tasks.live import tickets
-from tasks.models import Job, JobState
+from tasks.models import Job
 from tasks.selectors import job_story
 from teams.errors import PortalError
 from teams.permissions import Permission, access_of
@@ -33,12 +35,11 @@ TABS = (
     ("history", "History", "container_history"),
 )
 PARTS = {"head", "overview", "terminal", "journal", "settings", "history"}
-UNDER_WAY = [JobState.QUEUED, JobState.RUNNING]
 
 
 def container_or_404(request: AuthedRequest, pk: UUID) -> Container:
-    """What one may not see is not there."""
-    found = Container.objects.visible_to(request.user).select_related("host", "team", "owner", "release")
+    """What one may not see is not there. A removed one keeps its page: its jobs and its trail."""
+    found = Container.objects.visible_to(request.user, removed=True).select_related("host", "team", "owner", "release")
     return get_object_or_404(found, pk=pk)
 
 
@@ -48,7 +49,7 @@ def _jobs(request: AuthedRequest, container: Container) -> Any:
 
 def _context(request: AuthedRequest, container: Container, tab: str) -> dict[str, Any]:
     """What the header needs; each tab adds its own."""
-    active = _jobs(request, container).filter(state__in=UNDER_WAY).order_by("created_at").first()
+    active = _jobs(request, container).unfinished().order_by("created_at").first()
     access = access_of(request.user)
     team, owner = container.team_id, container.owner_id
     standing = container.removed_at is None
@@ -143,8 +144,9 @@ def done(request: AuthedRequest, container: Container, job: Job) -> HttpResponse
     """Back to where the person was; htmx swaps the header alone, so that an open terminal stays."""
     if request.htmx:
         container.refresh_from_db()
-        context = _context(request, container, request.POST.get("tab", "overview")) | {"said": job}
-        return render_page(request, f"{TEMPLATE}#head", context)
+        head = render_page(request, f"{TEMPLATE}#head", _context(request, container, "overview"))
+        link = {"url": reverse("job_detail", args=[job.pk]), "label": "Show job"}
+        return trigger_client_event(head, "toast", {"text": f"{job.title}: under way.", "level": "success"} | link)
     messages.success(request, f"{job.title}: under way.", extra_tags=f"job:{job.pk}")
     return redirect("container_detail", container.pk)
 

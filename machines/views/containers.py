@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
-from audit.http import AuthedRequest, query_without, render_page
+from audit.http import AuthedRequest, page_links, query_without, render_page
 from audit.paging import page_of
 from machines.acts import ACTS, BULK, Act, bulk_run
 from machines.forms.container import ConfirmForm, ContainerFilter
@@ -21,7 +21,14 @@ from machines.selectors import container_list as find_containers
 from teams.models import Team
 from teams.permissions import Permission, teams_with
 
-SORTS = {"name": ("name", "id"), "-name": ("-name", "-id"), "new": ("-created_at", "-id"), "state": ("state", "id")}
+SORTS = {
+    "name": ("name", "id"),
+    "-name": ("-name", "-id"),
+    "state": ("state", "id"),
+    "-state": ("-state", "-id"),
+    "age": ("-created_at", "-id"),
+    "-age": ("created_at", "id"),
+}
 TEMPLATE = "machines/container_list.html"
 BULK_MAX = 200
 
@@ -29,7 +36,7 @@ BULK_MAX = 200
 def _filter(request: AuthedRequest) -> ContainerFilter:
     return ContainerFilter(
         request.GET,
-        hosts=Host.objects.visible_to(request.user).filter(enrolled_at__isnull=False),
+        hosts=Host.objects.visible_to(request.user).enrolled(),
         teams=teams_with(request.user, Permission.CONTAINER_VIEW),
     )
 
@@ -38,24 +45,26 @@ def _filter(request: AuthedRequest) -> ContainerFilter:
 def container_list(request: AuthedRequest) -> HttpResponse:
     chosen = _filter(request)
     sort = request.GET.get("sort", "name")
-    found = find_containers(request.user, **chosen.values()).select_related("host", "team", "owner", "release")
+    found = find_containers(request.user, **chosen.values())
     page = page_of(
         found,
         SORTS.get(sort, SORTS["name"]),
         after=request.GET.get("after", ""),
         before=request.GET.get("before", ""),
     )
+    total = found.count()
     context: dict[str, Any] = {
         "filter": chosen,
         "page": page,
         "sort": sort,
-        "total": found.count(),
+        "shown": f"{total} container{'' if total == 1 else 's'}",
         "narrow": chosen.is_narrow,
-        "query": query_without(request, "after", "before", "part"),
+        "links": page_links(request, page),
+        "query": query_without(request, "part"),
         "unsorted": query_without(request, "after", "before", "part", "sort"),
         "bulk": [ACTS[key] for key in BULK],
         "can_create": teams_with(request.user, Permission.CONTAINER_CREATE).exists(),
-        "has_hosts": Host.objects.visible_to(request.user).filter(enrolled_at__isnull=False).exists(),
+        "has_hosts": Host.objects.visible_to(request.user).enrolled().exists(),
         "teams_many": Team.objects.count() > 1,
     }
     return render_page(request, TEMPLATE, context, parts={"rows"})
@@ -82,7 +91,7 @@ def container_bulk(request: AuthedRequest) -> HttpResponse:
 
 
 def _chosen(request: AuthedRequest, ids: list[str]) -> QuerySet[Container]:
-    found = Container.objects.visible_to(request.user).filter(removed_at__isnull=True, pk__in=_uuids(ids))
+    found = Container.objects.visible_to(request.user).filter(pk__in=_uuids(ids))
     return found.select_related("host", "team").order_by("name")
 
 

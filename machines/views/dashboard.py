@@ -14,11 +14,11 @@ from django.views.decorators.http import require_GET
 
 from audit.http import AuthedRequest, render_page
 from machines.models import BaseImage, Container, ContainerState, Host
+from tasks.managers import UNFINISHED
 from tasks.models import Job, JobState, TerminalSession
 from teams.permissions import Permission, access_of, teams_with
 
 WRONG = [ContainerState.FAILED, ContainerState.DEGRADED, ContainerState.MISSING]
-UNDER_WAY = [JobState.QUEUED, JobState.RUNNING]
 SHOWN = 8
 
 
@@ -36,7 +36,7 @@ class FirstStep:
 @require_GET
 def dashboard(request: AuthedRequest) -> HttpResponse:
     user = request.user
-    standing = Container.objects.visible_to(user).filter(removed_at__isnull=True).select_related("host", "team")
+    standing = Container.objects.visible_to(user).select_related("host", "team")
     mine = standing.filter(owner=user)
     jobs = Job.objects.visible_to(user)
     context: dict[str, Any] = {
@@ -44,8 +44,8 @@ def dashboard(request: AuthedRequest) -> HttpResponse:
         "mine": list(mine.order_by("-created_at", "id")[:SHOWN]),
         "mine_count": mine.count(),
         "wrong": _wrong(request, standing),
-        "jobs_now": list(jobs.filter(state__in=UNDER_WAY).order_by("-created_at", "id")[:SHOWN]),
-        "jobs_last": list(jobs.exclude(state__in=UNDER_WAY).order_by("-created_at", "id")[:5]),
+        "jobs_now": list(jobs.unfinished().order_by("-created_at", "id")[:SHOWN]),
+        "jobs_last": list(jobs.exclude(state__in=UNFINISHED).order_by("-created_at", "id")[:5]),
         "can_create": teams_with(user, Permission.CONTAINER_CREATE).exists(),
     }
     return render_page(request, "machines/dashboard.html", context, parts={"live"})
@@ -53,7 +53,7 @@ def dashboard(request: AuthedRequest) -> HttpResponse:
 
 def _wrong(request: AuthedRequest, standing: Any) -> dict[str, Any]:
     """Containers, hosts and one's own jobs that want a look."""
-    hosts = Host.objects.visible_to(request.user).filter(enrolled_at__isnull=False, revoked_at__isnull=True)
+    hosts = Host.objects.visible_to(request.user).enrolled()
     day = timezone.now() - timedelta(days=1)
     failed = Job.objects.visible_to(request.user).filter(
         by=request.user, state=JobState.FAILED, finished_at__gte=day, retries__isnull=True
@@ -73,10 +73,10 @@ def _failing(host: Host) -> bool:
 def first_steps(user: User) -> list[FirstStep]:
     """The way from an empty portal to a shell; empty once it has been walked."""
     operator = access_of(user).allowed(Permission.HOST_MANAGE)
-    has_host = Host.objects.filter(enrolled_at__isnull=False, revoked_at__isnull=True).exists()
-    created = Container.objects.visible_to(user).exists()
+    has_host = Host.objects.enrolled().exists()
+    created = Container.objects.visible_to(user, removed=True).exists()
     picked = created or BaseImage.objects.exists()
-    latest = Container.objects.visible_to(user).filter(removed_at__isnull=True).order_by("-created_at").first()
+    latest = Container.objects.visible_to(user).order_by("-created_at").first()
     opened = TerminalSession.objects.filter(user=user).exists()
     create = reverse("container_create")
     shell = reverse("container_terminal", args=[latest.pk]) if latest else create

@@ -20,12 +20,12 @@ from machines.models import BaseImage, Container, EnrolmentToken, Host, Release
 from machines.services import containers, enrolment, hosts
 from machines.views.container import minutes_of
 from machines.views.create import add_error
-from tasks.models import Job, JobState
+from tasks.managers import UNFINISHED
+from tasks.models import Job
 from teams.errors import PortalError
 from teams.models import Team
 from teams.permissions import Permission, access_of, require
 
-UNDER_WAY = [JobState.QUEUED, JobState.RUNNING]
 STANDING = Q(containers__removed_at__isnull=True)
 
 
@@ -56,7 +56,7 @@ def _host_page(
 ) -> HttpResponse:
     access = access_of(request.user)
     manage = access.allowed(Permission.HOST_MANAGE)
-    standing = Container.objects.visible_to(request.user).filter(host=host, removed_at__isnull=True)
+    standing = Container.objects.visible_to(request.user).filter(host=host)
     context: dict[str, Any] = {
         "host": host,
         "can_manage": manage,
@@ -82,7 +82,7 @@ def _checks(host: Host) -> list[dict[str, Any]]:
 def _images(host: Host) -> list[dict[str, Any]]:
     """Every release, with the image that the host has of it and the build that is under way."""
     built = {image.slug: image for image in BaseImage.objects.filter(host=host).order_by("built_at")}
-    building = Job.objects.filter(host_id=host.pk, kind="image.build", state__in=UNDER_WAY)
+    building = Job.objects.filter(host_id=host.pk, kind="image.build", state__in=UNFINISHED)
     jobs = {job.params.get("release", {}).get("slug"): job for job in building}
     return [
         {"release": release, "image": built.get(release.slug), "job": jobs.get(release.slug)}

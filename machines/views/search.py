@@ -40,7 +40,7 @@ def _result(
 
 
 def _containers(request: AuthedRequest, query: str) -> list[Result]:
-    found = container_list(request.user, q=query).select_related("host", "team")[:EACH]
+    found = container_list(request.user, q=query)[:EACH]
     return [
         _result(
             "Containers",
@@ -60,7 +60,7 @@ def _acts(request: AuthedRequest, query: str) -> list[Result]:
     if not name:
         return []
     access = access_of(request.user)
-    found = list(container_list(request.user, q=name).select_related("host", "team")[:EACH])
+    found = list(container_list(request.user, q=name)[:EACH])
     results = [
         _result(
             "Acts",
@@ -114,7 +114,7 @@ def _pages(request: AuthedRequest, query: str) -> list[Result]:
 
 
 def _hosts(request: AuthedRequest, query: str) -> list[Result]:
-    found = Host.objects.visible_to(request.user).filter(name__icontains=query, enrolled_at__isnull=False)[:EACH]
+    found = Host.objects.visible_to(request.user).enrolled().filter(name__icontains=query)[:EACH]
     return [
         _result(
             "Hosts",
