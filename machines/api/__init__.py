@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Router
 
 from machines.api import containers, hosts, jobs, problems
 from machines.api.auth import BearerToken, BrowserSession
@@ -44,11 +44,14 @@ api = PortalAPI(
     auth=[BearerToken(), BrowserSession()],
 )
 problems.install(api)
-for _router in (hosts.router, containers.router, jobs.router):
-    api.add_router("", _router)
+_rest = Router()
 
 
-@api.api_operation(METHODS, "/{path:rest}", auth=None, include_in_schema=False)
+@_rest.api_operation(METHODS, "/{path:rest}", auth=None, include_in_schema=False)
 def nothing_here(request: HttpRequest, rest: str) -> HttpResponse:
     """Every other address below the API."""
     raise Http404
+
+
+for _router in (hosts.router, containers.router, jobs.router, _rest):
+    api.add_router("", _router)

@@ -144,7 +144,10 @@ def problem_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRes
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = view(request, *args, **kwargs)
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404 as error:
+            return of_404(request, error)
         if not isinstance(response, HttpResponseNotAllowed):
             return response
         allowed = response["Allow"]
