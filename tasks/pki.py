@@ -312,7 +312,7 @@ def _server_is_current(folder: Path) -> bool:
 def _server_names() -> list[x509.GeneralName]:
     """Every name by which a host may dial: local addresses, the host name, and what the settings say."""
     texts = {"localhost", socket.gethostname(), socket.getfqdn()}
-    texts |= {urlsplit(settings.AGENT_URL).hostname or "", settings.AGENT_REDIS_HOST}
+    texts |= {urlsplit(settings.AGENT_URL).hostname or "", settings.AGENT_REDIS_HOST, *settings.AGENT_NAMES}
     texts |= {str(address) for address in local_addresses()}
     names: list[x509.GeneralName] = []
     for text in sorted(text.lower() for text in texts if text):

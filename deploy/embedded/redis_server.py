@@ -51,7 +51,7 @@ class PrivateRedis:
             return self.password_file.read_text().strip()
         except FileNotFoundError:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_private(self.password_file, secrets.token_urlsafe(32) + "\n")
+            write_private(self.password_file, secrets.token_urlsafe(32) + "\n")
             return self.password_file.read_text().strip()
 
     def prepare(self) -> Path:
@@ -61,8 +61,8 @@ class PrivateRedis:
                 f"The path of the Redis socket is too long for the kernel (unix(7)): {self.socket}. "
                 "Set NSPAWNWEB_VAR to a shorter folder."
             )
-        _write_private(self.users, self._acl())
-        _write_private(self.configuration, self._conf())
+        write_private(self.users, self._acl())
+        write_private(self.configuration, self._conf())
         return self.configuration
 
     def _acl(self) -> str:
@@ -115,7 +115,8 @@ def _word(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Atomic, durable, 0600 from the first byte on."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
