@@ -30,20 +30,20 @@ class Look(NamedTuple):
 
 LOOKS: dict[str, Look] = {
     # containers
-    "creating": Look("busy", "loader", "Creating"),
+    "creating": Look("busy", "loader-circle", "Creating"),
     "stopped": Look("calm", "circle-stop", "Stopped"),
-    "starting": Look("busy", "loader", "Starting"),
+    "starting": Look("busy", "loader-circle", "Starting"),
     "running": Look("ok", "circle-play", "Running"),
     "degraded": Look("warn", "triangle-alert", "Degraded"),
-    "stopping": Look("busy", "loader", "Stopping"),
+    "stopping": Look("busy", "loader-circle", "Stopping"),
     "failed": Look("bad", "circle-x", "Failed"),
     "missing": Look("warn", "circle-help", "Missing"),
-    "removing": Look("busy", "loader", "Removing"),
+    "removing": Look("busy", "loader-circle", "Removing"),
     "removed": Look("calm", "trash-2", "Removed"),
     # jobs (their `running` is `job-running`: at work, not healthy)
     "queued": Look("calm", "clock", "Queued"),
-    "job-running": Look("busy", "loader", "Running"),
-    "cancelling": Look("busy", "loader", "Cancelling"),
+    "job-running": Look("busy", "loader-circle", "Running"),
+    "cancelling": Look("busy", "loader-circle", "Cancelling"),
     "succeeded": Look("ok", "circle-check", "Succeeded"),
     "cancelled": Look("calm", "ban", "Cancelled"),
     # steps
@@ -54,7 +54,7 @@ LOOKS: dict[str, Look] = {
     "online": Look("ok", "circle-check", "Online"),
     "offline": Look("bad", "circle-off", "Offline"),
     "revoked": Look("calm", "ban", "Revoked"),
-    "waiting": Look("busy", "loader", "Waiting"),
+    "waiting": Look("busy", "loader-circle", "Waiting"),
     "expired": Look("calm", "clock", "Expired"),
     # the doctor's checks
     "ok": Look("ok", "circle-check", "OK"),

@@ -1,0 +1,162 @@
+// Small charts with one cursor for all of them. Limits are lines, gaps are gaps; the figures are in the words of units.js.
+import uPlot from "uplot";
+import { UNITS } from "./units.js";
+
+const EVERY_MS = 5000;
+const mounted = new WeakSet();
+let groups = 0;
+
+export function mount(root) {
+  if (mounted.has(root)) return;
+  mounted.add(root);
+  new Charts(root).begin();
+}
+
+class Charts {
+  constructor(root) {
+    this.root = root;
+    this.minutes = Number(root.dataset.minutes);
+    this.sync = `charts-${++groups}`;
+    this.charts = [...root.querySelectorAll("[data-chart]")].map((figure) => new Chart(figure, this.sync));
+  }
+
+  async begin() {
+    this.themed = () => this.charts.forEach((chart) => chart.rebuild());
+    this.shown = () => document.hidden || this.poll();
+    document.addEventListener("theme", this.themed);
+    document.addEventListener("visibilitychange", this.shown);
+    this.resizer = new ResizeObserver(() => this.charts.forEach((chart) => chart.resize()));
+    this.resizer.observe(this.root);
+    await this.poll();
+    this.timer = setInterval(() => this.poll(), EVERY_MS);
+  }
+
+  async poll() {
+    if (!this.root.isConnected) return this.end();
+    if (document.hidden || this.asking) return;
+    this.asking = true;
+    try {
+      const answer = await fetch(`${this.root.dataset.charts}?minutes=${this.minutes}`, { headers: { Accept: "application/json" } });
+      if (answer.ok && !answer.redirected) this.take(await answer.json());
+    } catch {
+      // Not reachable for the moment: the gap will show, and the next poll tries again.
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  take(data) {
+    const now = Date.now() / 1000;
+    for (const chart of this.charts) chart.take(data, now - this.minutes * 60, now);
+  }
+
+  end() {
+    clearInterval(this.timer);
+    document.removeEventListener("theme", this.themed);
+    document.removeEventListener("visibilitychange", this.shown);
+    this.resizer.disconnect();
+    this.charts.forEach((chart) => chart.plot?.destroy());
+  }
+}
+
+class Chart {
+  constructor(figure, sync) {
+    this.figure = figure;
+    this.keys = figure.dataset.series.split(",");
+    this.names = figure.dataset.names.split(",");
+    this.unit = UNITS[figure.dataset.unit] ?? UNITS.count;
+    this.limitKey = figure.dataset.limit;
+    this.place = figure.querySelector("[data-chart-plot]");
+    this.now = figure.querySelector("[data-chart-now]");
+    this.sync = sync;
+    this.range = [0, 1];
+    this.limit = null;
+    this.data = null;
+  }
+
+  take(data, from, to) {
+    this.range = [from, to];
+    this.limit = data.limits?.[this.limitKey] ?? null;
+    this.data = [data.at, ...this.keys.map((key) => data[key] ?? data.at.map(() => null))];
+    if (this.plot) this.plot.setData(this.data);
+    else this.rebuild();
+    this.tell();
+  }
+
+  rebuild() {
+    if (!this.data) return;
+    this.plot?.destroy();
+    const style = getComputedStyle(this.figure);
+    this.colour = (name) => style.getPropertyValue(name).trim();
+    this.plot = new uPlot(this.options(), this.data, this.place);
+  }
+
+  resize() {
+    const width = this.place.clientWidth;
+    if (this.plot && width && width !== this.plot.width) this.plot.setSize({ width, height: this.place.clientHeight });
+  }
+
+  options() {
+    const font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    const axis = { stroke: this.colour("--text-3"), font, ticks: { show: false }, grid: { stroke: this.colour("--line"), width: 1 } };
+    return {
+      width: this.place.clientWidth,
+      height: this.place.clientHeight,
+      padding: [8, 8, 0, 0],
+      legend: { show: false },
+      cursor: { sync: { key: this.sync }, drag: { x: false, y: false }, points: { size: 6 } },
+      scales: { x: { range: () => this.range }, y: { range: (_, low, high) => [0, this.top(high)] } },
+      axes: [
+        { ...axis, grid: { show: false }, size: 22, space: 70, values: (_, values) => values.map(clock) },
+        { ...axis, size: 58, space: 28, values: (_, values) => values.map((value) => this.unit(value, this.plot?.scales.y.max)), splits: (_, __, low, high) => [0, high / 2, high].map((value) => value * 0.999) },
+      ],
+      series: [{}, ...this.keys.map((_, index) => this.series(index))],
+      hooks: { draw: [(plot) => this.drawLimit(plot)], setCursor: [(plot) => this.tell(plot.cursor.idx)] },
+    };
+  }
+
+  series(index) {
+    const stroke = this.colour(index ? "--series-2" : "--series-1");
+    return { stroke, width: 1.5, fill: index || this.keys.length > 1 ? undefined : `${stroke}1c`, spanGaps: false, points: { show: false } };
+  }
+
+  /** The top of the scale. The limit is in it as soon as the values come near; far below it, it would flatten them. */
+  top(high) {
+    const most = Math.max(high || 0, this.unit.least ?? 0);
+    const near = this.limit && most > this.limit * 0.2;
+    return (near ? Math.max(most, this.limit) : most) * 1.12;
+  }
+
+  drawLimit(plot) {
+    if (!this.limit || this.limit > plot.scales.y.max) return;
+    const { ctx, bbox } = plot;
+    const y = Math.round(plot.valToPos(this.limit, "y", true)) + 0.5;
+    ctx.save();
+    ctx.strokeStyle = this.colour("--bad");
+    ctx.setLineDash([4, 3].map((size) => size * devicePixelRatio));
+    ctx.lineWidth = devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.restore();
+  }
+
+  /** The value under the cursor, else the newest. */
+  tell(index = null) {
+    const last = index ?? this.data[0].length - 1;
+    const texts = this.keys.map((_, i) => {
+      const value = this.data[i + 1][last];
+      const words = value === null || value === undefined ? "–" : this.unit(value);
+      return this.keys.length > 1 ? `${this.names[i]} ${words}` : words;
+    });
+    const limit = this.limit ? ` of ${this.unit(this.limit)}` : "";
+    const at = index === null ? "" : `${clock(this.data[0][last], true)}  `;
+    this.now.textContent = this.data[0].length ? `${at}${texts.join("  ")}${limit}` : "No figures yet";
+  }
+}
+
+function clock(seconds, exact = false) {
+  const at = new Date(seconds * 1000);
+  return at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(exact ? { second: "2-digit" } : {}) });
+}
