@@ -17,6 +17,7 @@ from contract.events import Failure
 from contract.live import CancelJob, ResendEvents
 from tasks import dispatch, turns
 from tasks.errors import TransitionRefused
+from tasks.live import terminals
 from tasks.models import Job, JobState, TerminalSession
 from tasks.redis import client
 from tasks.registry import handlers
@@ -34,13 +35,14 @@ SECRETS_KEPT = timedelta(days=1)
 
 def sweep() -> None:
     """All parts; one that fails is logged and does not stop the others."""
-    parts: tuple[Callable[[], None], ...] = (
+    parts: tuple[Callable[[], object], ...] = (
         expire,
         give_lost_turns,
         send_again,
         cancel_again,
         ask_silent,
         clear_secrets,
+        terminals.sweep,
     )
     for part in parts:
         try:

@@ -67,7 +67,7 @@ class FakeHost:
 
     def lease(self, session: UUID) -> int:
         """Seconds that it still lives; -2 if it is gone."""
-        return int(self.redis.ttl(keys.lease(self.host.pk, session)))  # type: ignore[arg-type]
+        return int(self.redis.ttl(keys.lease(self.host.pk, session)))
 
     def log(self, *messages: str) -> None:
         """New entries; whoever follows gets them."""

@@ -168,7 +168,8 @@ def test_a_slow_viewer_is_told_how_many_lines_it_missed(
         for start in range(0, total, batch):  # about 20 MB, while nothing is read
             host_fake.log(*(f"{n} {text}" for n in range(start, start + batch)))
         time.sleep(0.5)
-        seen, skipped, numbers = 0, 0, []
+        seen, skipped = 0, 0
+        numbers: list[int] = []
         while not numbers or numbers[-1] < total - 1:
             message = told(socket)
             skipped += message.get("skipped", 0)
@@ -183,7 +184,12 @@ def test_lines_come_quickly_and_none_is_lost(visit: Any, owner: Any, container: 
         begin(socket)
         told(socket)
         wait_for(lambda: host_fake.sessions)
-        writer = threading.Thread(target=lambda: [host_fake.log(f"a{n}", f"b{n}") for n in range(2000)])
+
+        def write() -> None:
+            for n in range(2000):
+                host_fake.log(f"a{n}", f"b{n}")
+
+        writer = threading.Thread(target=write)
         writer.start()
         found = messages(socket, 4000)
         writer.join()

@@ -54,7 +54,7 @@ def test_a_storm_of_changes_is_few_hints(visit: Any, owner: Any, container: Any)
             notify.changed("containers")
         socket.send('{"subscribe": ["jobs"]}')
         notify.changed("jobs")
-        hints = []
+        hints: list[Any] = []
         while not hints or hints[-1] != {"topic": "jobs"}:
             hints.append(told(socket))
         assert 1 <= hints.count({"topic": "containers"}) < 40
