@@ -4,6 +4,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from machines.api import api
+from nspawnweb.health import healthz
 
 
 def closed(request: HttpRequest) -> HttpResponse:
@@ -13,6 +14,7 @@ def closed(request: HttpRequest) -> HttpResponse:
 
 urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^accounts/(?:signup|email|confirm-email|phone|password/(?:reset|set)|login/code)/", closed),
+    path("healthz", healthz),
     path("agent/", include("machines.agent_urls")),
     path("accounts/", include("allauth.account.urls")),
     path("api/v1/", api.urls),

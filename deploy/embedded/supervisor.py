@@ -106,6 +106,8 @@ class Supervisor:
                 await self._run_once(one, out)
             except OSError as error:
                 log.error("%s could not be started: %s", one.part.name, error)
+            if one.state == "stopping":
+                return
             ran = time.monotonic() - began
             wait = BACKOFF_FIRST_S if ran >= STEADY_S else wait
             one.state, one.last_exit = "restarting", one.process.returncode if one.process else None
@@ -228,8 +230,7 @@ async def _answers(ready: str) -> bool:
     return True
 
 
-async def _main(plan_file: Path, status: Path) -> None:
-    plan = json.loads(plan_file.read_text())
+async def _main(plan: dict[str, Any], status: Path) -> None:
     parts = [Part(**part) for part in plan["parts"]]
     supervisor = Supervisor(parts, status, Path(plan["log"]), echo=plan["echo"])
     loop = asyncio.get_running_loop()
@@ -239,4 +240,4 @@ async def _main(plan_file: Path, status: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(_main(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])))

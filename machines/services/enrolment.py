@@ -49,12 +49,14 @@ def install_line(token_plain: str, *, agent_url: str = "") -> str:
     """What an operator pastes into a root shell of the new host: fetch the installer from us alone, then run it.
 
     It goes to a file first: a pipe would run half a script when the network breaks, and nothing, successfully, when
-    the pin does not match. `agent_url` replaces the address that hosts are told by default.
+    the pin does not match. `agent_url` replaces the address that hosts are told by default. Without a token the line
+    upgrades the agent of a host that is enrolled.
     Raises Unavailable if the agent's bundle has not been built.
     """
     url, pin = (agent_url or default_agent_url()).rstrip("/"), pki.pin()
     fetch = shlex.join(["curl", "-fsSk", "--pinnedpubkey", pin, f"{url}/agent/install.sh"])
-    values = ["--portal", url, "--pin", pin, "--token", token_plain, "--bundle-sha256", bundle_sha256()]
+    values = ["--portal", url, "--pin", pin, "--bundle-sha256", bundle_sha256()]
+    values += ["--token", token_plain] if token_plain else ["--upgrade"]
     return f'f=$(mktemp) && {fetch} -o "$f" && sh "$f" {shlex.join(values)}'
 
 
