@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from machines.models import Container, ContainerState
 from machines.services import containers
@@ -83,6 +84,31 @@ ACTS = {
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An act that a page offers on one container, with its address."""
+
+    key: str
+    verb: str
+    icon: str
+    explain: str
+    danger: bool
+    url: str
+
+
+def offers(access: Access, container: Container) -> dict[str, Offer]:
+    """The acts that fit the container's state and that the person may do, by key."""
+    return {
+        key: Offer(key, act.verb, act.icon, act.explain, act.danger, act_url(container, key))
+        for key, act in ACTS.items()
+        if may(access, container, act)
+    }
+
+
+def act_url(container: Container, key: str) -> str:
+    return reverse("container_act", args=[container.pk, key])
 
 
 def may(access: Access, container: Container, act: Act) -> bool:

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit.http import AuthedRequest, page_links, query_without, render_page
@@ -16,8 +17,9 @@ from audit.paging import page_of
 from contract.orders import Kind
 from tasks.managers import UNFINISHED
 from tasks.models import Job, JobState
-from tasks.selectors import job_story
+from tasks.selectors import Story, job_story
 from tasks.services import job_cancel as cancel
+from tasks.services import job_declare_lost
 from tasks.services import job_retry as retry
 from teams.permissions import Permission, access_of
 
@@ -98,17 +100,49 @@ def job_or_404(request: AuthedRequest, pk: UUID) -> Job:
 def job_detail(request: AuthedRequest, pk: UUID) -> HttpResponse:
     job = job_or_404(request, pk)
     access = access_of(request.user)
+    story = job_story(job)
+    open_ = not job.is_over
     context = {
         "job": job,
-        "story": job_story(job),
+        "story": story,
+        "live": open_,
+        "matters": lines_that_matter(story) if job.failure else [],
         "retries": list(job.retries.order_by("created_at")[:10]),
-        "can_cancel": access.allowed(Permission.JOB_CANCEL, job.team_id)
-        and not job.is_over
-        and job.cancel_requested_at is None,
-        "can_retry": access.allowed(Permission.JOB_RETRY, job.team_id)
-        and job.state in {JobState.FAILED, JobState.CANCELLED},
+        "can_cancel": open_ and access.allowed(Permission.JOB_CANCEL, job.team_id),
+        "can_retry": job.state in RETRIED and access.allowed(Permission.JOB_RETRY, job.team_id),
+        "can_give_up": open_ and bool(story.waiting) and access.allowed(Permission.JOB_DECLARE_LOST),
+        "cancel_url": reverse("job_cancel", args=[job.pk]),
+        "give_up_url": reverse("job_give_up", args=[job.pk]),
+        "download": f"job-{job.pk}.txt",
+        "no_output": "It gave no output." if job.is_over else "Waiting for output…",
+        **_cancel_words(job),
     }
-    return render_page(request, "tasks/job_detail.html", context, parts={"live"})
+    return render_page(request, "tasks/job_detail.html", context, parts={"head"})
+
+
+RETRIED = (JobState.FAILED, JobState.CANCELLED)
+MATTER = 3
+
+
+def lines_that_matter(story: Story) -> list[str]:
+    """The last lines of what failed: there the programs say why."""
+    failed = next((step for step in story.steps if step.state == "failed" and step.lines), None)
+    told = failed or next((step for step in reversed(story.steps) if step.lines), None)
+    return [line for line in told.lines if line.strip()][-MATTER:] if told else []
+
+
+def _cancel_words(job: Job) -> dict[str, str]:
+    """What cancelling will do, or has done."""
+    begun = job.state == JobState.RUNNING
+    return {
+        "cancel_says": f"{job.host_name} stops the work and cleans up what is half made."
+        if begun
+        else "It has not begun: it ends at once, and nothing happens on the host.",
+        "cancelling": f"{job.cancel_by_name or 'Somebody'} cancelled it.",
+        "cancelled_why": "What was half made has been cleaned up."
+        if job.started_at
+        else "It had not begun: nothing happened on the host.",
+    }
 
 
 @require_POST
@@ -118,6 +152,14 @@ def job_cancel(request: AuthedRequest, pk: UUID) -> HttpResponse:
         messages.success(request, "The job is cancelled; it had not begun.")
     else:
         messages.info(request, "The host was asked to cancel. It cleans up what is half made first.")
+    return redirect("job_detail", job.pk)
+
+
+@require_POST
+def job_give_up(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    """For a job whose host will never tell what became of it."""
+    job = job_declare_lost(by=request.user, job=job_or_404(request, pk))
+    messages.success(request, "The job counts as failed now.")
     return redirect("job_detail", job.pk)
 
 

@@ -134,9 +134,7 @@ class DiscoveredFactory(DjangoModelFactory[DiscoveredMachine]):
 
     host = factory.SubFactory(HostFactory)
     name = factory.Sequence(lambda n: f"byhand{n}")
-    info = factory.LazyAttribute(
-        lambda found: {"name": found.name, "state": "running", "enabled": False, "addresses": [], "os": "", "managed": False}
-    )
+    info = factory.LazyAttribute(lambda found: {"name": found.name, "state": "running"})
 
 
 class JobFactory(DjangoModelFactory[Job]):

@@ -58,6 +58,15 @@ class ContainerFilter(forms.Form):
         return any(self.values().values())
 
 
+class HostField(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
+    def to_python(self, value: Any) -> Any:
+        """What is no UUID is as unknown as any other host; Django would speak of UUIDs."""
+        try:
+            return super().to_python(value)
+        except ValidationError as error:
+            raise ValidationError(self.error_messages["invalid_choice"], code="invalid_choice") from error
+
+
 class CreateForm(forms.Form):
     name = forms.CharField(max_length=100, strip=True, label="Name")
     release = forms.ModelChoiceField(
@@ -66,7 +75,7 @@ class CreateForm(forms.Form):
         label="Release",
         error_messages={"required": "Pick a release: what the container runs.", "invalid_choice": "Pick one of these."},
     )
-    host = forms.ModelChoiceField(
+    host = HostField(
         Host.objects.none(),
         label="Host",
         error_messages={"required": "Pick the host that runs it.", "invalid_choice": "Pick one of these hosts."},

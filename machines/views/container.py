@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,19 +10,21 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from audit.http import AuthedRequest, render_page
 from audit.models import AuditEvent
-from machines.acts import ACTS, may
+from contract.orders import Kind
+from machines.acts import ACTS, UP, act_url, offers
 from machines.charts import container_series
 from machines.forms.container import ConfirmForm, PasswordForm
 from machines.models import Container
 from machines.services import containers
 from machines.views.create import add_error
 from tasks.live import tickets
-from tasks.models import Job
+from tasks.models import Job, JobState
 from tasks.selectors import job_story
 from teams.errors import PortalError
 from teams.permissions import Permission, access_of
@@ -34,12 +37,15 @@ TABS = (
     ("settings", "Settings", "container_settings"),
     ("history", "History", "container_history"),
 )
-PARTS = {"head", "overview", "terminal", "journal", "settings", "history"}
+PARTS = {"head", "overview"}
+IN_HEADER = ("start", "stop")
+"""Acts with a button of their own; the others are under More."""
+FRESH = timedelta(minutes=10)
 
 
 def container_or_404(request: AuthedRequest, pk: UUID) -> Container:
     """What one may not see is not there. A removed one keeps its page: its jobs and its trail."""
-    found = Container.objects.visible_to(request.user, removed=True).select_related("host", "team", "owner", "release")
+    found = Container.objects.visible_to(request.user).select_related("host", "team", "owner", "release")
     return get_object_or_404(found, pk=pk)
 
 
@@ -53,12 +59,14 @@ def _context(request: AuthedRequest, container: Container, tab: str) -> dict[str
     access = access_of(request.user)
     team, owner = container.team_id, container.owner_id
     standing = container.removed_at is None
+    acts = offers(access, container)
     return {
         "container": container,
         "tab": tab,
         "tabs": TABS,
         "active_job": active,
-        "acts": {key: act for key, act in ACTS.items() if may(access, container, act)},
+        "acts": acts,
+        "more": [act for key, act in acts.items() if key not in IN_HEADER],
         "can_operate": standing and access.allowed(Permission.CONTAINER_OPERATE, team),
         "can_terminal": standing and access.allowed(Permission.CONTAINER_TERMINAL, team),
         "can_remove": standing and access.allowed(Permission.CONTAINER_REMOVE, team, owner),
@@ -70,23 +78,46 @@ def container_detail(request: AuthedRequest, pk: UUID) -> HttpResponse:
     container = container_or_404(request, pk)
     context = _context(request, container, "overview")
     active = context["active_job"]
+    last_jobs = list(_jobs(request, container).order_by("-created_at", "id")[:6])
     context |= {
         "story": job_story(active) if active else None,
-        "last_jobs": list(_jobs(request, container).order_by("-created_at", "id")[:6]),
+        "last_jobs": last_jobs,
+        "metrics_url": reverse("container_metrics", args=[container.pk]),
+        **_outcome(container, last_jobs[0] if last_jobs else None),
     }
     return render_page(request, TEMPLATE, context, parts=PARTS)
+
+
+def _outcome(container: Container, last: Job | None) -> dict[str, Any]:
+    """What the last job left to say: why it failed, or that the container has just been made."""
+    if last is None or last.finished_at is None:
+        return {}
+    if last.state == JobState.FAILED:
+        return {"failure": last.failure or {}, "failed_url": reverse("job_detail", args=[last.pk])}
+    fresh = last.kind == Kind.CREATE and timezone.now() - last.finished_at < FRESH and container.state in UP
+    if not fresh or last.state != JobState.SUCCEEDED:
+        return {}
+    return {"fresh": f"{container.name} is made and {container.get_state_display().lower()}."}
 
 
 @require_GET
 def container_terminal(request: AuthedRequest, pk: UUID) -> HttpResponse:
     container = container_or_404(request, pk)
-    return render_page(request, TEMPLATE, _context(request, container, "terminal"), parts=PARTS)
+    context = _context(request, container, "terminal") | {
+        "up": UP,
+        "ticket_url": reverse("terminal_ticket", args=[container.pk]),
+    }
+    return render_page(request, TEMPLATE, context, parts=PARTS)
 
 
 @require_GET
 def container_journal(request: AuthedRequest, pk: UUID) -> HttpResponse:
     container = container_or_404(request, pk)
-    return render_page(request, TEMPLATE, _context(request, container, "journal"), parts=PARTS)
+    context = _context(request, container, "journal") | {
+        "journal_path": f"/ws/containers/{container.pk}/journal/",
+        "journal_file": f"{container.name}-journal.txt",
+    }
+    return render_page(request, TEMPLATE, context, parts=PARTS)
 
 
 @require_GET
@@ -104,6 +135,9 @@ def _settings(
     context = _context(request, container, "settings") | {
         "password_form": password or PasswordForm(),
         "remove_form": remove or ConfirmForm(wanted=container.name),
+        "remove_url": act_url(container, "remove"),
+        "remove_title": f"Remove {container.name}?",
+        "autostart_url": act_url(container, "disable" if container.autostart else "enable"),
     }
     return render_page(request, TEMPLATE, context, parts=PARTS, status=422 if password or remove else 200)
 

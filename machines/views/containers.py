@@ -91,7 +91,7 @@ def container_bulk(request: AuthedRequest) -> HttpResponse:
 
 
 def _chosen(request: AuthedRequest, ids: list[str]) -> QuerySet[Container]:
-    found = Container.objects.visible_to(request.user).filter(pk__in=_uuids(ids))
+    found = Container.objects.visible_to(request.user).standing().filter(pk__in=_uuids(ids))
     return found.select_related("host", "team").order_by("name")
 
 

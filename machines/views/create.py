@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -11,10 +12,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from audit.http import AuthedRequest, render_page
 from machines.forms.container import CreateForm
 from machines.forms.names import suggest_name
-from machines.models import BaseImage
+from machines.models import BaseImage, Host, Release
 from machines.preview import create_commands
 from machines.services import containers
 from machines.services.containers import CreateSpec
+from machines.templatetags.ui import size
 from teams.errors import Invalid, PortalError
 
 TEMPLATE = "machines/container_create.html"
@@ -63,9 +65,29 @@ def _free(host: Any) -> int:
 
 
 def _context(form: CreateForm) -> dict[str, Any]:
+    """The tiles: which is chosen, and what a person wants to know before choosing."""
+    host_id, slug = str(form["host"].value() or ""), str(form["release"].value() or "")
     built = set(BaseImage.objects.filter(host__in=form.hosts).values_list("host_id", "slug"))
-    hosts = [{"host": host, "free": host.metrics.get("pool_free_bytes")} for host in form.hosts]
-    return {"form": form, "hosts": hosts, "built": built, **_preview(form)}
+    releases = [
+        {"release": release, "checked": release.slug == slug, "note": _built_note(form, release, built)}
+        for release in form.releases
+    ]
+    hosts = [{"host": host, "checked": str(host.pk) == host_id, **_host_words(host)} for host in form.hosts]
+    return {"form": form, "releases": releases, "hosts": hosts, **_preview(form)}
+
+
+def _built_note(form: CreateForm, release: Release, built: set[tuple[UUID, str]]) -> str:
+    """Where the base image stands already, making is quick."""
+    count = sum((host.pk, release.slug) in built for host in form.hosts)
+    if not count:
+        return ""
+    return "built" if count == len(form.hosts) else f"built on {count} of {len(form.hosts)}"
+
+
+def _host_words(host: Host) -> dict[str, str]:
+    free = host.metrics.get("pool_free_bytes")
+    room = f"{size(free)} free" if free is not None else "free space unknown"
+    return {"text": f"{host.facts.get('os') or 'Linux'} · {room}", "note": "" if host.is_online else "Offline"}
 
 
 @require_POST

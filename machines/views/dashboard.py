@@ -36,7 +36,7 @@ class FirstStep:
 @require_GET
 def dashboard(request: AuthedRequest) -> HttpResponse:
     user = request.user
-    standing = Container.objects.visible_to(user).select_related("host", "team")
+    standing = Container.objects.visible_to(user).standing().select_related("host", "team")
     mine = standing.filter(owner=user)
     jobs = Job.objects.visible_to(user)
     context: dict[str, Any] = {
@@ -74,9 +74,9 @@ def first_steps(user: User) -> list[FirstStep]:
     """The way from an empty portal to a shell; empty once it has been walked."""
     operator = access_of(user).allowed(Permission.HOST_MANAGE)
     has_host = Host.objects.enrolled().exists()
-    created = Container.objects.visible_to(user, removed=True).exists()
+    created = Container.objects.visible_to(user).exists()
     picked = created or BaseImage.objects.exists()
-    latest = Container.objects.visible_to(user).order_by("-created_at").first()
+    latest = Container.objects.visible_to(user).standing().order_by("-created_at").first()
     opened = TerminalSession.objects.filter(user=user).exists()
     create = reverse("container_create")
     shell = reverse("container_terminal", args=[latest.pk]) if latest else create

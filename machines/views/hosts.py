@@ -10,6 +10,8 @@ from django.db.models import Count, Q
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit.http import AuthedRequest, render_page
@@ -24,7 +26,7 @@ from tasks.managers import UNFINISHED
 from tasks.models import Job
 from teams.errors import PortalError
 from teams.models import Team
-from teams.permissions import Permission, access_of, require
+from teams.permissions import Permission, access_of, require, teams_with
 
 STANDING = Q(containers__removed_at__isnull=True)
 
@@ -40,10 +42,25 @@ def host_list(request: AuthedRequest) -> HttpResponse:
         running_count=Count("containers", filter=STANDING & Q(containers__state="running")),
     )
     context = {
-        "hosts": list(found.order_by("revoked_at", "name")),
+        "rows": [_row(host) for host in sorted(found, key=lambda host: (host.revoked_at is not None, host.name))],
         "can_manage": access_of(request.user).allowed(Permission.HOST_MANAGE),
     }
     return render_page(request, "machines/host_list.html", context, parts={"rows"})
+
+
+def host_state(host: Host) -> str:
+    """online, offline, revoked, or waiting (not yet enrolled)."""
+    if host.revoked_at is not None:
+        return "revoked"
+    if host.enrolled_at is None:
+        return "waiting"
+    return "online" if host.is_online else "offline"
+
+
+def _row(host: Host) -> dict[str, Any]:
+    failing = sum(check.get("result") == "fail" for check in host.facts.get("checks") or [])
+    words = f"{failing} check{'s' if failing > 1 else ''} fail{'' if failing > 1 else 's'}" if failing else ""
+    return {"host": host, "state": host_state(host), "failing": words}
 
 
 @require_GET
@@ -56,9 +73,16 @@ def _host_page(
 ) -> HttpResponse:
     access = access_of(request.user)
     manage = access.allowed(Permission.HOST_MANAGE)
-    standing = Container.objects.visible_to(request.user).filter(host=host)
+    standing = Container.objects.visible_to(request.user).standing().filter(host=host)
     context: dict[str, Any] = {
         "host": host,
+        "state": host_state(host),
+        "offline": f"Host {host.name} is offline.",
+        "booted": parse_datetime(str(host.facts.get("boot_time") or "")),
+        "metrics_url": reverse("host_metrics", args=[host.pk]),
+        "revoke_url": reverse("host_revoke", args=[host.pk]),
+        "revoke_title": f"Revoke {host.name}?",
+        "can_create": host.revoked_at is None and teams_with(request.user, Permission.CONTAINER_CREATE).exists(),
         "can_manage": manage,
         "can_build": access.allowed(Permission.IMAGE_BUILD),
         "checks": _checks(host),
@@ -70,7 +94,7 @@ def _host_page(
         "teams": list(Team.objects.all()) if manage else [],
         "revoke_form": revoke or ConfirmForm(wanted=host.name),
     }
-    return render_page(request, "machines/host_detail.html", context, parts={"live", "images"}, status=status)
+    return render_page(request, "machines/host_detail.html", context, parts={"head", "images"}, status=status)
 
 
 def _checks(host: Host) -> list[dict[str, Any]]:
@@ -138,10 +162,11 @@ def host_add(request: AuthedRequest) -> HttpResponse:
     if form.is_valid():
         try:
             token, plain = enrolment.token_create(by=request.user, host_name=form.cleaned_data["name"])
+            line = enrolment.install_line(plain)
         except PortalError as error:
             add_error(form, error)
         else:
-            context = {"token": token, "line": enrolment.install_line(plain), "form": form}
+            context = {"token": token, "line": line}
             return render_page(request, "machines/host_add.html", context)
     status = 422 if form.is_bound else 200
     return render_page(request, "machines/host_add.html", {"form": form}, status=status)
@@ -156,4 +181,6 @@ def host_waiting(request: AuthedRequest, token_id: int) -> HttpResponse:
         response = HttpResponse(status=204)
         response["HX-Redirect"] = reverse("host_detail", args=[token.host.pk])
         return response
-    return render(request, "machines/host_add.html#waiting", {"token": token})
+    return render(
+        request, "machines/host_add.html#waiting", {"token": token, "expired": token.expires_at < timezone.now()}
+    )

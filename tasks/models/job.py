@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
@@ -92,3 +93,13 @@ class Job(models.Model):
     @property
     def is_over(self) -> bool:
         return self.state in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+    @property
+    def took(self) -> timedelta | None:
+        """From its beginning on the host to its end; None while it has not both."""
+        return self.finished_at - self.started_at if self.started_at and self.finished_at else None
+
+    @property
+    def shown_state(self) -> str:
+        """The state as a person sees it: `cancelling` from the wish to its end."""
+        return "cancelling" if self.cancel_requested_at and not self.is_over else self.state
