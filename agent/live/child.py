@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,31 +16,63 @@ TERM_S = 2.0
 """How long a child may take to obey SIGTERM before it is killed."""
 
 
+class Pipe:
+    """Our end of a pipe. A child may hand the other end on (systemd-run does), so that closing ours is what counts."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        self._transport = transport
+        self.read = reader.read
+
+    @classmethod
+    async def open(cls) -> tuple[Pipe, int]:
+        """The pipe and the descriptor for the child, which the caller closes."""
+        ours, theirs = os.pipe()
+        reader = asyncio.StreamReader(limit=CHUNK)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(ours, "rb", 0))
+        return cls(reader, transport), theirs
+
+    def close(self) -> None:
+        self._transport.close()
+
+
 class Child:
     """Standard output to read; standard error kept, its last `ERRORS_MAX` bytes."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: Pipe, errors: Pipe) -> None:
         self._process = process
+        self._output = output
         self._errors = b""
-        self._drain = asyncio.create_task(self._keep_errors())
+        self._drain = asyncio.create_task(self._keep_errors(errors))
 
     @classmethod
     @asynccontextmanager
     async def spawn(cls, argv: Sequence[str]) -> AsyncIterator[Child]:
         """Start it in a session of its own; ended with SIGTERM, then SIGKILL. Raises OSError."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=CHUNK,
-            start_new_session=True,
-        )
-        child = cls(process)
+        output, their_output = await Pipe.open()
+        errors, their_errors = await Pipe.open()
         try:
-            yield child
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=their_output,
+                stderr=their_errors,
+                start_new_session=True,
+            )
+            child = cls(process, output, errors)
+            os.close(their_output)
+            os.close(their_errors)
+            their_output = their_errors = -1
+            try:
+                yield child
+            finally:
+                await child._end()
         finally:
-            await child._end()
+            output.close()
+            errors.close()
+            for descriptor in (their_output, their_errors):
+                if descriptor >= 0:
+                    os.close(descriptor)
 
     @property
     def pid(self) -> int:
@@ -47,8 +80,7 @@ class Child:
 
     async def read(self) -> bytes:
         """Some output; empty at the end. May be cancelled without loss."""
-        assert self._process.stdout is not None  # noqa: S101 - asked for by spawn
-        return await self._process.stdout.read(CHUNK)
+        return await self._output.read(CHUNK)
 
     async def wait(self) -> int:
         """Exit status once it ended, and everything it said on standard error is here."""
@@ -60,9 +92,8 @@ class Child:
         """What it said on standard error, made safe to show."""
         return visible(self._errors.decode("utf-8", "backslashreplace")).strip()
 
-    async def _keep_errors(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101 - asked for by spawn
-        while data := await self._process.stderr.read(ERRORS_MAX):
+    async def _keep_errors(self, errors: Pipe) -> None:
+        while data := await errors.read(ERRORS_MAX):
             self._errors = (self._errors + data)[-ERRORS_MAX:]
 
     async def _end(self) -> None:

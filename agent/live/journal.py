@@ -118,12 +118,15 @@ class JournalSession(Session):
             await stop_unit(self.name, self._inner_unit)
 
     async def _run_inside(self, batcher: Batcher) -> str:
-        """By the container's journalctl, as a transient unit of the container's systemd (systemd-run(1))."""
+        """By the container's journalctl, as a transient unit of the container's systemd (systemd-run(1)).
+
+        LogLevelMax= keeps what that systemd says of our unit out of the very journal that is shown.
+        """
         request = self._request
         start = ["--no-tail", f"--cursor={request.cursor}"] if request.cursor else [f"--lines={request.lines}"]
         argv = [
             "systemd-run", "--quiet", f"--machine={self.name}", "--pipe", "--wait", "--collect",
-            f"--unit={self._inner_unit}", "--property=LogLevelMax=warning", "--",
+            f"--unit={self._inner_unit}", "--property=LogLevelMax=err", "--",
             *_JOURNALCTL, "--follow", *start,
         ]  # fmt: skip
         async with Child.spawn(argv) as child:

@@ -77,7 +77,14 @@ async def desk(
     async def stop_unit(name: str, unit: str) -> None:
         stopped.append((name, unit))
 
+    async def kill_unit(name: str, unit: str) -> None:
+        for slave in fake_host.slaves:
+            os.close(slave)
+        fake_host.slaves.clear()
+
     monkeypatch.setattr(terminal_module, "stop_unit", stop_unit)
+    monkeypatch.setattr(terminal_module, "kill_unit", kill_unit)
+    monkeypatch.setattr(terminal_module, "POLITE_S", 0.1)
     found = Desk(redis, host_id, fake_host)
     found.stopped = stopped  # type: ignore[attr-defined]
     async with keeping(found.sessions):
@@ -119,7 +126,17 @@ async def test_input_before_the_shell_is_there_waits_for_it(desk: Desk) -> None:
     desk.dispatch(TerminalOpen(session=desk.session, name="web1"))
     desk.type(b"early\n")
     await until(lambda: bool(desk.host.slaves))
+    os.write(desk.host.slaves[0], b"$ ")
     assert await asyncio.to_thread(os.read, desk.host.slaves[0], 100) == b"early\n"
+    desk.type(b"later\n")
+    assert await asyncio.to_thread(os.read, desk.host.slaves[0], 100) == b"later\n"
+
+
+async def test_input_reaches_a_silent_shell_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal_module, "SILENT_S", 0.1)
+    slave = await desk.open()
+    desk.type(b"early\n")
+    assert await asyncio.to_thread(os.read, slave, 100) == b"early\n"
 
 
 async def test_a_paste_of_a_megabyte_arrives_whole(desk: Desk) -> None:
