@@ -7,10 +7,12 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 
-from machines.models import Container, Host
+from machines.models import Container, ContainerState, Host
 from tasks.live.registry import Target
 from teams.errors import NotFound
 from teams.permissions import Permission, require
+
+UP = frozenset({ContainerState.STARTING, ContainerState.RUNNING, ContainerState.DEGRADED})
 
 
 class MachineTargets:
@@ -30,6 +32,7 @@ class MachineTargets:
             host_name=container.host.name,
             team_id=container.team_id,
             online=container.host.is_online,
+            up=container.state in UP,
         )
 
     def visible_containers(self, user: User, ids: Collection[UUID]) -> set[UUID]:

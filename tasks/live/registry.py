@@ -15,7 +15,7 @@ from teams.permissions import Permission
 
 @dataclass(frozen=True)
 class Target:
-    """A container as a socket needs it. `online`: its host was heard of lately."""
+    """A container as a socket needs it. `online`: its host was heard of lately; `up`: it runs, or boots."""
 
     container_id: UUID
     name: str
@@ -23,6 +23,7 @@ class Target:
     host_name: str
     team_id: int
     online: bool
+    up: bool
 
 
 class Resolver(Protocol):

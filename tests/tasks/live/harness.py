@@ -98,6 +98,7 @@ class FakeHost:
         signed = SignedRequest.model_validate_json(envelope.payload)
         assert signed.host == self.host.pk
         request: Any = signed.request
+        self.requests.append(request)
         if request.kind == "journal.follow":
             after = [entry.cursor for entry in self.journal]
             start = after.index(request.cursor) + 1 if request.cursor else max(0, len(after) - request.lines)
@@ -113,7 +114,6 @@ class FakeHost:
             self.out(request.session, data=base64.b64encode(typed.upper()).decode())
         elif request.kind == "session.close":
             self.out(request.session, closed="It was closed.")
-        self.requests.append(request)
 
 
 class Browser:

@@ -120,15 +120,39 @@ def test_an_offline_host_is_said_to_be_offline_and_followed_when_it_returns(
     assert host_fake.asked("journal.follow")[-1].cursor == host_fake.journal[0].cursor
 
 
-def test_the_end_on_the_host_is_told_with_its_reason(
+def test_a_stopped_container_is_said_to_be_stopped_and_followed_when_it_runs_again(
     visit: Any, owner: Any, container: Any, host_fake: FakeHost
 ) -> None:
+    row = Container.objects.filter(pk=container.pk)
     with visit(owner).open(path(container)) as socket:
         begin(socket)
         told(socket)
-        host_fake.out(wait_for(lambda: host_fake.sessions)[0], closed="The container was stopped.")
-        assert told(socket) == {"closed": "The container was stopped.", "code": "ended"}
-        assert closed(socket)[1] == 1000
+        wait_for(lambda: host_fake.sessions)
+        host_fake.log("one")
+        assert messages(socket, 1) == ["one"]
+        row.update(state="stopped")
+        session = host_fake.sessions.pop()
+        host_fake.out(session, closed="The container was stopped.")
+        assert told(socket) == {"offline": "The container was stopped."}
+        host_fake.log("two")
+        row.update(state="running")
+        notify.changed(f"container:{container.pk}")
+        assert messages(socket, 1) == ["two"]
+    follows = host_fake.asked("journal.follow")
+    assert len({request.session for request in follows}) == len(follows) == 2
+    assert follows[-1].cursor == host_fake.journal[0].cursor
+
+
+def test_a_restarted_agent_is_asked_again(visit: Any, owner: Any, container: Any, host_fake: FakeHost) -> None:
+    host_fake.log("one")
+    with visit(owner).open(path(container)) as socket:
+        begin(socket)
+        assert messages(socket, 1) == ["one"]
+        host_fake.out(wait_for(lambda: host_fake.sessions).pop(), closed="The host's agent was restarted.")
+        assert told(socket) == {"offline": "The host's agent was restarted."}
+        assert told(socket)["following"] == "web1"
+        host_fake.log("two")
+        assert messages(socket, 1) == ["two"]
 
 
 def test_who_loses_the_right_loses_the_journal(visit: Any, owner: Any, container: Any, host_fake: FakeHost) -> None:
