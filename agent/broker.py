@@ -30,7 +30,7 @@ class SoleConsumerQoS(redis.QoS):
         first, SoleConsumerQoS.inherited = SoleConsumerQoS.inherited, False
         newest = time() + 1 if first else time() - self.visibility_timeout
         limits: dict[str, Any] = {} if first or not num else {"offset": start, "num": num}
-        with self.channel.conn_or_acquire() as client:  # type: ignore[attr-defined]
+        with self.channel.conn_or_acquire() as client:
             due = client.zrange(self.unacked_index_key, newest, 0, desc=True, byscore=True, withscores=True, **limits)
             for tag, _ in due or []:
                 self.restore_by_tag(tag, client)

@@ -48,7 +48,7 @@ AGENT_PORT = env.int("AGENT_PORT", 8443)
 REDIS_HOST_PORT = env.int("AGENT_REDIS_PORT", 8444)
 """TLS port of Redis that hosts dial; its address is the one by which they reached the portal unless set below."""
 AGENT_REDIS_HOST = env.str("AGENT_REDIS_HOST", "")
-AGENT_NAMES = env.list("AGENT_NAMES", [])
+AGENT_NAMES: list[str] = env.list("AGENT_NAMES", [])
 """More names by which hosts may dial: they stand in the server certificate, beside every address of this machine."""
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["*"])
 CSRF_TRUSTED_ORIGINS = env.list("TRUSTED_ORIGINS", [PUBLIC_URL])
