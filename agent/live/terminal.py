@@ -131,8 +131,11 @@ class TerminalSession(Session):
                 await asyncio.sleep(rest)
 
     async def _end_shell(self, pty: Pty) -> None:
-        """Stop machined's unit of this shell, with what ignores a hang-up. Our end stays open meanwhile, so that the
-        number of the terminal cannot pass to another shell."""
+        """Stop machined's unit of this shell, also one that ignores a hang-up.
+
+        Its jobs get SIGHUP from it or from the kernel; what was started to survive that (nohup, tmux) does. Our end
+        stays open meanwhile, so that the number of the terminal cannot pass to another shell.
+        """
         unit = f"container-shell@{pty.number}.service"
         await stop_unit(self.name, unit)
         try:

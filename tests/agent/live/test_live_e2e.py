@@ -264,14 +264,24 @@ async def test_keystrokes_echo_within_milliseconds(service: LabHost, seat: Seat)
     await seat.close(session)
 
 
-async def test_without_a_lease_the_shell_and_what_it_started_end(service: LabHost, seat: Seat) -> None:
+@pytest.mark.parametrize("trap", ["", "trap '' TERM HUP; "])
+async def test_without_a_lease_the_shell_and_its_jobs_end(service: LabHost, seat: Seat, trap: str) -> None:
+    """A shell that ignores every polite signal ends too; its jobs, then, are its own affair."""
     session, viewer = await seat.terminal()
-    await seat.type(session, "trap '' HUP; sleep 98765 & echo sta''rted; sleep 98766\n")
+    await seat.type(session, f"{trap}echo sta''rted; sleep 98765 & sleep 98766\n")
     await viewer.until(lambda viewer: b"started" in viewer.data)
     await seat.unlease(session)
     await viewer.until(lambda viewer: viewer.closed is not None)
     assert viewer.closed == "Nobody was watching any more."
-    await off_loop(wait_for, lambda: "9876" not in service.run("pgrep", "-a", "sleep", check=False), 20, "their end")
+    await off_loop(wait_for, lambda: shells(service) == "", 3, "the end of the shell")
+    if not trap:
+        await off_loop(wait_for, lambda: "9876" not in service.run("pgrep", "-a", "sleep", check=False), 5, "their end")
+    service.run("pkill", "-f", "^sleep 9876", check=False)
+
+
+def shells(service: LabHost) -> str:
+    argv = ["systemctl", "-M", CONTAINER, "list-units", "--no-legend", "--state=active,deactivating"]
+    return service.run(*argv, "container-shell@*").strip()
 
 
 async def test_a_terminal_ends_with_its_container(service: LabHost, seat: Seat) -> None:
@@ -304,8 +314,7 @@ async def test_stopping_the_service_closes_sessions_with_a_reason(service: LabHo
     for viewer in (terminal, journal):
         await viewer.until(lambda viewer: viewer.closed is not None)
         assert "stopped or updated" in (viewer.closed or "")
-    shells = service.run("systemctl", "-M", CONTAINER, "list-units", "--no-legend", "container-shell@*")
-    assert shells.strip() == ""
+    assert shells(service) == ""
 
 
 # --- state ----------------------------------------------------------------------------------------------------------
