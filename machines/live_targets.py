@@ -23,7 +23,7 @@ class MachineTargets:
         found = Container.objects.standing().select_related("host", "team")
         container = found.filter(pk=container_id).first()
         if container is None:
-            raise NotFound("There is no such container, or you may not see it.")
+            raise NotFound()  # word for word what `require` says of one that may not be seen
         require(user, permission, container.team, owner_id=container.owner_id)
         return Target(
             container_id=container.pk,

@@ -52,12 +52,12 @@ def test_a_host_that_is_not_ours_is_not_the_same_host(settings: Any) -> None:
     assert not allowed("http://rebound:8000", "rebound:8000")
 
 
-@pytest.mark.parametrize("path", SOCKETS)
-@pytest.mark.parametrize("origin", ["http://evil.example", None, "null"])
-def test_foreign_pages_are_refused_at_the_handshake(visit: Any, owner: Any, path: str, origin: str | None) -> None:
-    with pytest.raises(InvalidStatus) as error:
-        visit(owner).open(path, origin=origin)
-    assert error.value.response.status_code == 403
+def test_foreign_pages_are_refused_at_the_handshake(visit: Any, owner: Any) -> None:
+    for origin in ("http://evil.example", None, "null"):
+        for path in SOCKETS:
+            with pytest.raises(InvalidStatus) as error:
+                visit(owner).open(path, origin=origin)
+            assert error.value.response.status_code == 403, (origin, path)
 
 
 def test_anonymous_is_refused_at_the_handshake(visit: Any, container: Any) -> None:

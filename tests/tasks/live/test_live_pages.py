@@ -88,11 +88,11 @@ def test_a_locked_account_loses_its_sockets(visit: Any, owner: Any) -> None:
         assert closed(socket) == ("signed_out", 4401)
 
 
-@pytest.mark.parametrize("text", ["x", "[]", '{"a": 1}', '{"subscribe": "jobs"}', '{"subscribe": [1]}', "[" * 60_000])
-def test_nonsense_ends_the_socket(visit: Any, owner: Any, text: str) -> None:
-    with visit(owner).open("/ws/live/") as socket:
-        socket.send(text)
-        assert closed(socket) == ("bad_message", 4400)
+def test_nonsense_ends_the_socket(visit: Any, owner: Any) -> None:
+    for text in ("x", "[]", '{"a": 1}', '{"subscribe": "jobs"}', '{"subscribe": [1]}', "[" * 60_000):
+        with visit(owner).open("/ws/live/") as socket:
+            socket.send(text)
+            assert closed(socket) == ("bad_message", 4400), text[:100]
 
 
 def test_topics_and_messages_are_bounded(visit: Any, owner: Any) -> None:
