@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from machines.views import container, containers, create, dashboard, hosts, search
+from machines.views import container, containers, create, dashboard, hosts, search, styleguide
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("search/", search.search, name="search"),
+    path("styleguide/", styleguide.styleguide, name="styleguide"),
+    path("styleguide/metrics.json", styleguide.styleguide_metrics, name="styleguide_metrics"),
     path("containers/", containers.container_list, name="container_list"),
     path("containers/bulk/", containers.container_bulk, name="container_bulk"),
     path("containers/new/", create.container_create, name="container_create"),

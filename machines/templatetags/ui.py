@@ -81,7 +81,7 @@ def job_look(state: object) -> Look:
 def icon(name: str, label: str = "", css: str = "") -> SafeString:
     """An icon of the sprite (static/icons.txt). Without `label` it is decoration, hidden from screen readers."""
     href = f"{static('dist/icons.svg')}#{name}"
-    spoken = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')  # noqa: S308
+    spoken = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
     return format_html('<svg class="icon {}" {}><use href="{}"></use></svg>', css, spoken, href)
 
 
@@ -132,7 +132,7 @@ def span(value: timedelta | float | None) -> str:
 @register.filter
 def size(value: float | None) -> str:
     """Bytes as GiB or MiB with three figures at most."""
-    if value is None:
+    if value is None or value == "":  # "": a template's way to say that there is none
         return "–"  # noqa: RUF001
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if value >= factor:
@@ -144,7 +144,7 @@ def size(value: float | None) -> str:
 @register.filter
 def first_open(items: list[Any]) -> Any:
     """The first item of a checklist that is not yet done, or None."""
-    return next((one for one in items if not (one["done"] if isinstance(one, dict) else one.done)), None)
+    return next((one for one in items if not (one.get("done") if isinstance(one, dict) else one.done)), None)
 
 
 class RailLink(NamedTuple):

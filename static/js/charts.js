@@ -70,6 +70,8 @@ class Chart {
     this.now = figure.querySelector("[data-chart-now]");
     this.sync = sync;
     this.range = [0, 1];
+    /** The topmost labelled value: a round one. */
+    this.most = 1;
     this.limit = null;
     this.data = null;
   }
@@ -107,8 +109,8 @@ class Chart {
       cursor: { sync: { key: this.sync }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { range: () => this.range }, y: { range: (_, low, high) => [0, this.top(high)] } },
       axes: [
-        { ...axis, grid: { show: false }, size: 22, space: 70, values: (_, values) => values.map(clock) },
-        { ...axis, size: 58, space: 28, values: (_, values) => values.map((value) => this.unit(value, this.plot?.scales.y.max)), splits: (_, __, low, high) => [0, high / 2, high].map((value) => value * 0.999) },
+        { ...axis, grid: { show: false }, size: 22, space: 70, values: (_, values) => values.map((value) => clock(value)) },
+        { ...axis, size: 54, values: (_, values) => values.map((value) => this.unit.short(value)), splits: () => [0, this.most / 2, this.most] },
       ],
       series: [{}, ...this.keys.map((_, index) => this.series(index))],
       hooks: { draw: [(plot) => this.drawLimit(plot)], setCursor: [(plot) => this.tell(plot.cursor.idx)] },
@@ -124,7 +126,8 @@ class Chart {
   top(high) {
     const most = Math.max(high || 0, this.unit.least ?? 0);
     const near = this.limit && most > this.limit * 0.2;
-    return (near ? Math.max(most, this.limit) : most) * 1.12;
+    this.most = this.unit.round(near ? Math.max(most, this.limit) : most);
+    return this.most * 1.06;
   }
 
   drawLimit(plot) {

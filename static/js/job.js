@@ -1,5 +1,6 @@
 // A job's page while it runs: steps tick, progress moves, output flows, commands appear. Without gap: events have numbers.
 import { plain } from "./ansi.js";
+import { element, icon } from "./icons.js";
 import { LogView } from "./logview.js";
 import { Socket } from "./socket.js";
 import { Steps } from "./steps.js";
@@ -21,6 +22,7 @@ class JobPage {
     const log = root.querySelector("[data-log]");
     this.log = log ? new LogView(log, { linkLines: true }) : null;
     this.steps = new Steps(root);
+    this.rendered = root.querySelectorAll("[data-commands] .command").length;
     this.firstBatch = true;
     this.socket = new Socket(`/ws/jobs/${root.dataset.job}/`, {
       open: (socket) => socket.send({ after: this.after }),
@@ -41,6 +43,7 @@ class JobPage {
     if (this.firstBatch && this.log && location.hash) requestAnimationFrame(() => this.log.toHash());
     this.firstBatch = this.firstBatch && !fresh.length;
     if (state !== this.state) this.changed(state);
+    if (OVER.has(state)) this.steps.close(state);
     if (OVER.has(state) && this.log) this.log.part("empty").textContent = "This job said nothing.";
   }
 
@@ -58,16 +61,22 @@ class JobPage {
     return count ? `${count.toLocaleString("en")} line${count === 1 ? "" : "s"}` : "";
   }
 
-  /** Commands show as they run: a copy of the server's own block, with the new line in it. */
+  /** Commands show as they run, in the markup of components/command.html. The first ones the server has rendered. */
   addCommand(line) {
     const place = this.root.querySelector("[data-commands]");
-    const pattern = place?.querySelector("template");
-    if (!pattern) return;
-    const made = pattern.content.cloneNode(true);
-    made.querySelector(".command-line").textContent = line;
-    place.append(made);
-    const empty = place.querySelector("[data-commands-empty]");
-    if (empty) empty.hidden = true;
+    if (!place || this.rendered-- > 0) return;
+    const text = element("span", "command-line", line);
+    text.dataset.prompt = "#";
+    const code = element("code", "", text);
+    code.dataset.copySource = "";
+    const pre = element("pre", "", code);
+    pre.tabIndex = 0;
+    const copy = element("button", "btn btn-quiet btn-icon btn-small", icon("copy", "when-off"), icon("check", "when-on"));
+    copy.type = "button";
+    copy.dataset.copy = "";
+    copy.setAttribute("aria-label", "Copy command");
+    place.append(element("div", "command command-wrap", pre, copy));
+    place.querySelector("[data-commands-empty]")?.remove();
   }
 
   /** Another state: the page's head, made by the server, says it in its own words. */

@@ -7,7 +7,7 @@ const ICONS = {
   done: "circle-check",
   skipped: "circle-minus",
   failed: "circle-x",
-  stopped: "ban",
+  stopped: "circle-stop",
 };
 
 /** Seconds in the words of the template filter `span`. */
@@ -65,6 +65,17 @@ export class Steps {
     if (row.dataset.started && state !== "skipped") {
       row.querySelector(".step-time").textContent = span((new Date(at) - new Date(row.dataset.started)) / 1000);
     }
+  }
+
+  /** The job is over: a step that ran has ended with it, as the server would say. */
+  close(state) {
+    for (const row of this.list?.querySelectorAll(".step-running") ?? []) {
+      const ended = { failed: "failed", cancelled: "stopped" }[state] ?? "done";
+      row.className = `step step-${ended}`;
+      row.querySelector(".step-mark").replaceChildren(icon(ICONS[ended]));
+      row.querySelector(".step-detail").replaceChildren();
+    }
+    this.list?.parentElement.querySelector(".skeleton")?.remove();
   }
 
   progress({ step, fraction, text }) {

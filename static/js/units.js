@@ -1,25 +1,43 @@
-// Figures in words: sizes in GiB, rates in MB/s, CPU in cores. `least`: a scale shows at least so much.
-function scaled(value, steps) {
-  const [factor, unit] = steps.find(([size]) => Math.abs(value) >= size) ?? steps[steps.length - 1];
-  const amount = value / factor;
-  return `${amount === 0 ? 0 : amount.toFixed(amount >= 100 || Number.isInteger(amount) ? 0 : amount >= 10 ? 1 : 2)} ${unit}`;
-}
-
+// Figures in words: sizes in GiB, rates in MB/s, CPU in cores. Each unit has `short` (an axis), `round` (a round figure not
+// below a value) and `least` (a scale shows at least so much).
 const SIZES = [
   [2 ** 40, "TiB"],
   [2 ** 30, "GiB"],
   [2 ** 20, "MiB"],
   [1024, "KiB"],
+  [1, "B"],
 ];
 const RATES = [
+  [1e9, "GB/s"],
   [1e6, "MB/s"],
   [1e3, "kB/s"],
   [1, "B/s"],
 ];
 
+/** Three figures, without idle zeros. */
+function figure(value) {
+  return String(Number(value.toPrecision(3)));
+}
+
+function scaled(value, steps) {
+  if (!value) return "0";
+  const [factor, unit] = steps.find(([size]) => Math.abs(value) >= size) ?? steps[steps.length - 1];
+  return `${figure(value / factor)} ${unit}`;
+}
+
+function roundUp(value, base) {
+  const power = base ** Math.floor(Math.log(value) / Math.log(base));
+  const steps = base === 10 ? [1, 2, 4, 5, 8, 10] : [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+  return steps.map((step) => step * power).find((round) => round >= value * 0.9999) ?? value;
+}
+
+const decimal = (value) => roundUp(value, 10);
+const binary = (value) => roundUp(value, 1024);
+const unit = (words, more) => Object.assign(words, { short: words, round: decimal }, more);
+
 export const UNITS = {
-  cores: Object.assign((value) => `${value.toFixed(value >= 10 ? 1 : 2)} cores`, { least: 0.1 }),
-  bytes: Object.assign((value) => scaled(value, SIZES), { least: 16 * 2 ** 20 }),
-  rate: Object.assign((value) => scaled(value, RATES), { least: 1000 }),
-  count: Object.assign((value) => (Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 1 : 0)), { least: 4 }),
+  cores: unit((value) => `${figure(value)} ${value === 1 ? "core" : "cores"}`, { least: 0.1, short: figure }),
+  bytes: unit((value) => scaled(value, SIZES), { least: 16 * 2 ** 20, round: binary }),
+  rate: unit((value) => scaled(value, RATES), { least: 1000 }),
+  count: unit(figure, { least: 4 }),
 };
