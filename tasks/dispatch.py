@@ -116,6 +116,10 @@ def _publish(order: Order) -> None:
         "global_keyprefix": keys.prefix(order.host),
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
+        # Whoever asked for the job is waiting: one try, and the sweep does the rest.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0,
     }
     with Connection(broker_url(), transport_options=options) as connection:
         _app.send_task(

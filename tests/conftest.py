@@ -24,6 +24,7 @@ from machines.models import Container, Host, Release
 from tasks import dispatch, pki
 from tasks import redis as tasks_redis
 from teams.models import Role, SiteRole, SiteRoleName, Team
+from tests.stack_fixture import stack as stack  # the fixture of end-to-end and browser tests
 from tests.factories import ContainerFactory, HostFactory, MembershipFactory, ReleaseFactory, TeamFactory, UserFactory
 
 
@@ -62,13 +63,16 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.socket = folder / "redis.sock"
-        self.url = f"unix://{self.socket}"
+        self.url = f"unix://portal:p%2Fw%3Ax@{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        argv = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
-        argv += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no"]
-        self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+        configuration = self.folder / "redis.conf"
+        configuration.write_text(
+            f"port 0\nunixsocket {self.socket}\ndir {self.folder}\nappendonly yes\nappendfsync always\n"
+            'save ""\nuser default off\nuser portal on >p/w:x ~* &* +@all\n'
+        )
+        self._process = subprocess.Popen(["redis-server", str(configuration)], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while True:
             try:

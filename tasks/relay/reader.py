@@ -73,6 +73,7 @@ class Relay:
                     log.info("relay_reading")
                     while True:
                         await self.step(client)
+                        _check_cancelled()
                         pause = 0.1
             except (RedisError, OSError, *_DOWN) as error:
                 log.warning("relay_waits", error=str(error), seconds=pause)
@@ -121,6 +122,13 @@ class Relay:
             head, _, tail = entry_id.partition(b"-")
             pipe.xtrim(key, minid=head + b"-" + str(int(tail) + 1).encode(), approximate=False)
         await pipe.execute()
+
+
+def _check_cancelled() -> None:
+    """Code that waits for a thread (asgiref's sync_to_async) may take a cancellation for its own; it is ours."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _connect() -> redis.asyncio.Redis:
