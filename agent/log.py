@@ -37,5 +37,6 @@ def setup(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "kombu", "amqp"):
+    # The runner says more of a job than Celery does.
+    for noisy in ("httpx", "httpcore", "kombu", "amqp", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

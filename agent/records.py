@@ -84,23 +84,21 @@ def write_image(release: ReleaseSpec, *, bytes_: int | None) -> ImageInfo:
     return info
 
 
-def _image_job_file(release: ReleaseSpec) -> Path:
-    return paths.state_dir() / "images" / f"{base_name(release)}.job"
+def _builder_file(release: ReleaseSpec) -> Path:
+    return paths.state_dir() / "images" / f"{base_name(release)}.builder"
 
 
-def write_image_job(release: ReleaseSpec, job: UUID) -> None:
-    """Note which job is about to store the base: if it is cut off, it knows that its work is done."""
-    file = _image_job_file(release)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _image_file(base_name(release)).unlink(missing_ok=True)
-    write_private(file, str(job))
+def write_builder(release: ReleaseSpec, job: UUID, *, stored: bool) -> None:
+    """Note which job builds the base, or is about to store it: after the agent died, the build is found by it."""
+    _write(_builder_file(release), {"job": str(job), "stored": stored})
 
 
-def image_job(release: ReleaseSpec) -> UUID | None:
-    """The job that stored the base, or was about to."""
-    with contextlib.suppress(OSError, ValueError):
-        return UUID(_image_job_file(release).read_text())
-    return None
+def builder(release: ReleaseSpec) -> tuple[UUID | None, bool]:
+    """(the job that builds the base or built it, whether it came to storing it)."""
+    note = _read(_builder_file(release)) or {}
+    with contextlib.suppress(KeyError, ValueError):
+        return UUID(note["job"]), bool(note["stored"])
+    return None, False
 
 
 def drop_image(name: str) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from dbus_fast import Variant
 
 from agent import locks, machines, paths, records
 from agent.errors import AgentError, TimedOut
 from agent.operations import diagnosis, identity, recipe, trees
-from agent.operations.context import Context, Plan
+from agent.operations.context import Context, Plan, scratch_of, unit_of
 from agent.operations.follow import follow_unit, last_lines
 from agent.systemd.systemd1 import JobFailed
 from contract.live import ImageInfo
@@ -48,67 +50,101 @@ def stands(release: ReleaseSpec) -> bool:
     return (paths.MACHINES / records.base_name(release)).is_dir()
 
 
+@dataclass(frozen=True)
+class Build:
+    """A build in the works: `job` began it, perhaps in a run that was cut off, perhaps another job than ours."""
+
+    job: UUID
+
+    @property
+    def unit(self) -> str:
+        return unit_of(self.job)
+
+    @property
+    def scratch(self) -> str:
+        return scratch_of(self.job)
+
+    @property
+    def tree(self) -> Path:
+        return paths.MACHINES / self.scratch
+
+
 async def ensure_base(ctx: Context, release: ReleaseSpec, *, rebuild: bool = False) -> ImageInfo:
     """The release's base image. Whoever comes while it is being built waits and shares it."""
     name = records.base_name(release)
 
-    def tell() -> None:
-        ctx.output([f"Another job is building {name}; waiting for it."])
-
-    async with locks.hold(locks.image(name), on_wait=tell):
-        if ctx.attempt > 1 and _recorded(ctx, release):
+    async with locks.hold(locks.image(name), on_wait=lambda: tell_of_wait(ctx, name)):
+        if ctx.attempt > 1 and _stored_before(ctx, release):
             rebuild = False
         if not rebuild and stands(release):
-            await clear(ctx)
-            for key, _ in BUILD_STEPS:
-                ctx.skip(key)
+            await clear(ctx, Build(ctx.job))
+            skip_steps(ctx)
             return await _seal(ctx, release)
-        try:
-            return await _build(ctx, release)
-        except BaseException:
-            await clear(ctx)
-            raise
+        return await _build(ctx, release)
 
 
-def _recorded(ctx: Context, release: ReleaseSpec) -> bool:
+def tell_of_wait(ctx: Context, name: str) -> None:
+    ctx.output([f"Another job is building {name}; waiting for it."])
+
+
+def skip_steps(ctx: Context) -> None:
+    """The base stands: steps of building it that were planned and not taken are needless."""
+    for key, _ in BUILD_STEPS:
+        ctx.skip(key)
+
+
+def _stored_before(ctx: Context, release: ReleaseSpec) -> bool:
     """An interrupted run of this very job had come to the end of its build."""
-    return stands(release) and not (paths.MACHINES / ctx.scratch).exists() and records.image_job(release) == ctx.job
+    return stands(release) and not Build(ctx.job).tree.exists() and records.builder(release) == (ctx.job, True)
 
 
 async def undo(ctx: Context, params: BuildImage) -> None:
-    await clear(ctx)
+    await clear(ctx, Build(ctx.job))
 
 
-async def clear(ctx: Context) -> None:
-    """Stop the job's unit and remove its scratch tree; there may be neither."""
-    await ctx.drop_unit()
-    await trees.remove_image(ctx, ctx.scratch)
+async def clear(ctx: Context, build: Build) -> None:
+    """Stop the build's unit and remove its tree; there may be neither."""
+    await ctx.drop_unit(build.unit)
+    await trees.remove_image(ctx, build.scratch)
 
 
 async def _build(ctx: Context, release: ReleaseSpec) -> ImageInfo:
-    scratch = paths.MACHINES / ctx.scratch
+    build = await _in_the_works(ctx, release) or Build(ctx.job)
+    try:
+        return await _steps(ctx, release, build)
+    except BaseException:
+        await clear(ctx, build)
+        raise
+
+
+async def _in_the_works(ctx: Context, release: ReleaseSpec) -> Build | None:
+    """The agent died in a build, but its unit did not: whichever job comes first takes it over."""
+    job, _ = records.builder(release)
+    if job is None or not Build(job).tree.is_dir():
+        return None
+    unit = await ctx.systemd.unit(Build(job).unit)
+    return Build(job) if unit["LoadState"] == "loaded" and unit["ActiveState"] != "inactive" else None
+
+
+async def _steps(ctx: Context, release: ReleaseSpec, build: Build) -> ImageInfo:
     with ctx.step("bootstrap"):
-        argv = recipe.argv(release, scratch)
-        if not (ctx.attempt > 1 and await _loaded(ctx) and scratch.is_dir()):
+        argv = recipe.argv(release, build.tree)
+        if build != await _in_the_works(ctx, release):
             trees.require_space(SPACE_BYTES)
-            await clear(ctx)
-            await trees.fresh_tree(ctx, ctx.scratch)
-            await _start(ctx, release, argv)
-        await _await_bootstrap(ctx, release)
+            await clear(ctx, build)
+            records.write_builder(release, build.job, stored=False)
+            await trees.fresh_tree(ctx, build.scratch)
+            await _start(ctx, release, build, argv)
+        await _await_bootstrap(ctx, release, build)
     with ctx.step("prepare"):
-        identity.prepare_base(scratch, release)
-        await trees.run(ctx, "systemctl", f"--root={scratch}", "enable", "--", *identity.services(scratch))
+        identity.prepare_base(build.tree, release)
+        await trees.run(ctx, "systemctl", f"--root={build.tree}", "enable", "--", *identity.services(build.tree))
     with ctx.step("store"):
-        await ctx.drop_unit()
-        return await _store(ctx, release, scratch)
+        await ctx.drop_unit(build.unit)
+        return await _store(ctx, release, build)
 
 
-async def _loaded(ctx: Context) -> bool:
-    unit = await ctx.systemd.unit(ctx.unit)
-    return bool(unit["LoadState"] == "loaded" and unit["ActiveState"] != "inactive")
-
-
-async def _start(ctx: Context, release: ReleaseSpec, argv: list[str]) -> None:
+async def _start(ctx: Context, release: ReleaseSpec, build: Build, argv: list[str]) -> None:
     program = shutil.which(argv[0], path=_PATH)
     if program is None:
         raise AgentError(
@@ -116,7 +152,7 @@ async def _start(ctx: Context, release: ReleaseSpec, argv: list[str]) -> None:
         )
     ctx.command(*argv)
     properties = {
-        "Description": Variant("s", f"Bootstrap {release.slug} for job {ctx.job}"),
+        "Description": Variant("s", f"Bootstrap {release.slug} for job {build.job}"),
         "Type": Variant("s", "exec"),
         "ExecStart": Variant("a(sasb)", [[program, argv, False]]),
         "Environment": Variant("as", _environment()),
@@ -131,7 +167,7 @@ async def _start(ctx: Context, release: ReleaseSpec, argv: list[str]) -> None:
         "LogRateLimitIntervalUSec": Variant("t", 0),
     }
     try:
-        await ctx.systemd.start_transient(ctx.unit, properties)
+        await ctx.systemd.start_transient(build.unit, properties)
     except JobFailed as error:
         raise AgentError(f"{argv[0]} could not be started.", why=error.why, code="tool_missing") from error
 
@@ -142,29 +178,30 @@ def _environment() -> list[str]:
     return [f"PATH={_PATH}", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "HOME=/root", *proxies]
 
 
-async def _await_bootstrap(ctx: Context, release: ReleaseSpec) -> None:
+async def _await_bootstrap(ctx: Context, release: ReleaseSpec, build: Build) -> None:
     progress = diagnosis.BuildProgress()
 
     def on_line(line: str) -> None:
         if moved := progress.feed(line):
             ctx.progress(*moved)
 
-    service = await follow_unit(ctx, on_line)
+    service = await follow_unit(ctx, build.unit, on_line)
     result, status = service["Result"], service["ExecMainStatus"]
     if result == "timeout":
         raise TimedOut(f"{release.tool.value} took longer than {LIMIT_S // 3600} hours.")
     if result != "success" or status != 0:
-        raise diagnosis.explain(release, await last_lines(ctx.unit, 400))
+        raise diagnosis.explain(release, await last_lines(build.unit, 400))
 
 
-async def _store(ctx: Context, release: ReleaseSpec, scratch: Path) -> ImageInfo:
+async def _store(ctx: Context, release: ReleaseSpec, build: Build) -> ImageInfo:
     name = records.base_name(release)
     if stands(release):
         ctx.command("machinectl", "remove", name)
         await trees.remove_image(ctx, name)
-    ctx.command("mv", "--no-target-directory", str(scratch), str(paths.MACHINES / name))
-    records.write_image_job(release, ctx.job)
-    trees.rename_new(scratch, paths.MACHINES / name)
+    ctx.command("mv", "--no-target-directory", str(build.tree), str(paths.MACHINES / name))
+    records.drop_image(name)
+    records.write_builder(release, ctx.job, stored=True)
+    trees.rename_new(build.tree, paths.MACHINES / name)
     ctx.command("machinectl", "read-only", name, "true")
     return await _seal(ctx, release)
 

@@ -19,6 +19,16 @@ Plan = list[tuple[str, str]]
 """(key, title) of the steps to come."""
 
 
+def unit_of(job: UUID) -> str:
+    """Transient unit of a job's heavy work."""
+    return f"nspawnweb-{job}.service"
+
+
+def scratch_of(job: UUID) -> str:
+    """Image name of a job's unfinished work: hidden, and never a container's name."""
+    return f".nspawnweb-{job.hex}"
+
+
 @dataclass
 class Context:
     """One run of one job. `attempt` above 1: an earlier run was interrupted, its traces may be there."""
@@ -30,6 +40,7 @@ class Context:
     cursor: str = ""
     _step: str = field(default="", init=False)
     _titles: dict[str, str] = field(default_factory=dict, init=False)
+    _taken: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.systemd = Systemd(self.bus)
@@ -38,12 +49,12 @@ class Context:
     @property
     def unit(self) -> str:
         """Transient unit of the job's heavy work."""
-        return f"nspawnweb-{self.job}.service"
+        return unit_of(self.job)
 
     @property
     def scratch(self) -> str:
         """Image name of the job's unfinished work: hidden, and never a container's name."""
-        return f".nspawnweb-{self.job.hex}"
+        return scratch_of(self.job)
 
     def announce(self, plan: Plan) -> None:
         """Know the titles of the steps to come."""
@@ -56,6 +67,7 @@ class Context:
     def step(self, key: str) -> Iterator[None]:
         """A step of the plan: running, then done or failed."""
         self._step = key
+        self._taken.add(key)
         self._tell(key, StepState.RUNNING)
         try:
             yield
@@ -65,8 +77,8 @@ class Context:
         self._tell(key, StepState.DONE)
 
     def skip(self, key: str) -> None:
-        """A planned step turned out to be needless."""
-        if key in self._titles:
+        """A planned step turned out to be needless; one that was taken, or not planned, says nothing."""
+        if key in self._titles and key not in self._taken:
             self._tell(key, StepState.SKIPPED)
 
     def _tell(self, key: str, state: StepState) -> None:
@@ -87,16 +99,17 @@ class Context:
     def progress(self, fraction: float | None, text: str = "") -> None:
         self.emit(Progress(step=self._step, fraction=fraction, text=text[:200]))
 
-    async def drop_unit(self) -> None:
-        """End the job's transient unit; there may be none. All that it does is scratch: kill at once."""
+    async def drop_unit(self, unit: str = "") -> None:
+        """End a job's transient unit, ours by default; there may be none. All that it does is scratch: kill at once."""
+        unit = unit or self.unit
         try:
-            await self.systemd.kill(self.unit, signal.SIGKILL)
+            await self.systemd.kill(unit, signal.SIGKILL)
         except NoSuchUnit:
             return
         except DBusError:
             pass  # loaded, but no process is left in it
         try:
-            await self.systemd.stop(self.unit)
+            await self.systemd.stop(unit)
         except NoSuchUnit:
             return
-        await self.systemd.reset_failed(self.unit)
+        await self.systemd.reset_failed(unit)

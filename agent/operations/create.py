@@ -12,7 +12,7 @@ from typing import Any
 from agent import locks, machines, paths, records
 from agent.errors import AgentError, NameTaken
 from agent.operations import autostart, identity, power, settings, trees
-from agent.operations.build_image import BUILD_STEPS, cloning_space, ensure_base, stands
+from agent.operations.build_image import BUILD_STEPS, cloning_space, ensure_base, skip_steps, stands, tell_of_wait
 from agent.operations.context import Context, Plan
 from agent.systemd.bus import DBusError, NoSuchImage
 from contract.orders import Create
@@ -61,8 +61,9 @@ async def _make_tree(ctx: Context, params: Create) -> None:
     """From base image to a tree under the container's name."""
     base = records.base_name(params.release)
     while True:
-        async with locks.hold(locks.image(base), shared=True):
+        async with locks.hold(locks.image(base), shared=True, on_wait=lambda: tell_of_wait(ctx, base)):
             if stands(params.release):
+                skip_steps(ctx)
                 await _clone(ctx, params, base)
                 break
         await ensure_base(ctx, params.release)

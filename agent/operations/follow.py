@@ -78,29 +78,29 @@ async def _ship(ctx: Context, reader: asyncio.StreamReader, on_line: Callable[[s
             on_line(line)
 
 
-async def _ended(ctx: Context) -> None:
+async def _ended(ctx: Context, unit: str) -> None:
     """Until the unit's process has ended: it stays loaded as "exited" or "failed" (RemainAfterExit=)."""
-    async with ctx.systemd.changes(ctx.unit) as changes:
+    async with ctx.systemd.changes(unit) as changes:
         while True:
-            unit = await ctx.systemd.unit(ctx.unit)
-            if unit["SubState"] == "exited" or unit["ActiveState"] in ("failed", "inactive"):
+            now = await ctx.systemd.unit(unit)
+            if now["SubState"] == "exited" or now["ActiveState"] in ("failed", "inactive"):
                 return
             await changes.next()
 
 
-async def follow_unit(ctx: Context, on_line: Callable[[str], None]) -> dict[str, Any]:
+async def follow_unit(ctx: Context, unit: str, on_line: Callable[[str], None]) -> dict[str, Any]:
     """Emit the unit's output until it ended; its service properties (Result, ExecMainStatus)."""
-    async with _journalctl(_argv(ctx.unit, ctx.cursor, "--follow", "--no-tail")) as reader:
+    async with _journalctl(_argv(unit, ctx.cursor, "--follow", "--no-tail")) as reader:
         shipping = asyncio.ensure_future(_ship(ctx, reader, on_line))
         try:
-            await _ended(ctx)
+            await _ended(ctx, unit)
         finally:
             shipping.cancel()
             await asyncio.gather(shipping, return_exceptions=True)
     await _sync()
-    async with _journalctl(_argv(ctx.unit, ctx.cursor)) as reader:
+    async with _journalctl(_argv(unit, ctx.cursor)) as reader:
         await _ship(ctx, reader, on_line)
-    return await ctx.systemd.service(ctx.unit)
+    return await ctx.systemd.service(unit)
 
 
 async def _sync() -> None:
