@@ -61,7 +61,7 @@ def audit_list(request: AuthedRequest) -> HttpResponse:
         "narrow": chosen.has_changed(),
         "whole": scope is None,
         "links": page_links(request, page),
-        "actions": readable(scope).order_by("action").values_list("action", flat=True).distinct(),
+        "known_acts": readable(scope).order_by("action").values_list("action", flat=True).distinct(),
     }
     return render_page(request, "audit/audit_list.html", context, parts={"rows"})
 

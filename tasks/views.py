@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +79,20 @@ def job_list(request: AuthedRequest) -> HttpResponse:
         "query": query_without(request, "part"),
     }
     return render_page(request, "tasks/job_list.html", context, parts={"rows"})
+
+
+def job_timeline(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """For components/timeline.html."""
+    return [
+        {
+            "at": job.created_at,
+            "title": job.title,
+            "by": job.by_name,
+            "state": job.shown_state,
+            "url": reverse("job_detail", args=[job.pk]),
+        }
+        for job in jobs
+    ]
 
 
 @require_GET

@@ -26,6 +26,7 @@ from machines.views.create import add_error
 from tasks.live import tickets
 from tasks.models import Job, JobState
 from tasks.selectors import job_story
+from tasks.views import job_timeline
 from teams.errors import PortalError
 from teams.permissions import Permission, access_of
 
@@ -81,7 +82,7 @@ def container_detail(request: AuthedRequest, pk: UUID) -> HttpResponse:
     last_jobs = list(_jobs(request, container).order_by("-created_at", "id")[:6])
     context |= {
         "story": job_story(active) if active else None,
-        "last_jobs": last_jobs,
+        "last_jobs": job_timeline(last_jobs),
         "metrics_url": reverse("container_metrics", args=[container.pk]),
         **_outcome(container, last_jobs[0] if last_jobs else None),
     }

@@ -18,6 +18,7 @@ from machines.services import containers
 from machines.services.containers import CreateSpec
 from machines.templatetags.ui import size
 from teams.errors import Invalid, PortalError
+from teams.services.people import home_team
 
 TEMPLATE = "machines/container_create.html"
 
@@ -49,12 +50,13 @@ def _fresh_form(request: AuthedRequest) -> CreateForm:
     online = [host for host in form.hosts if host.is_online]
     host = next((host for host in form.hosts if str(host.pk) == asked.get("host")), None)
     release = next((release for release in form.releases if release.slug == asked.get("release")), None)
+    own = home_team(request.user)
     best = host or max(online, key=_free, default=None) or next(iter(form.hosts), None)
     form.initial = {
         "name": asked.get("name", "")[:100] or suggest_name(),
         "release": (release or form.releases[0]).slug if form.releases else None,
         "host": best.pk if best else None,
-        "team": form.teams[0].pk if form.teams else None,
+        "team": own.pk if own in form.teams else form.teams[0].pk if form.teams else None,
         "start": True,
     }
     return form
@@ -69,25 +71,25 @@ def _context(form: CreateForm) -> dict[str, Any]:
     host_id, slug = str(form["host"].value() or ""), str(form["release"].value() or "")
     built = set(BaseImage.objects.filter(host__in=form.hosts).values_list("host_id", "slug"))
     releases = [
-        {"release": release, "checked": release.slug == slug, "note": _built_note(form, release, built)}
+        {"release": release, "checked": release.slug == slug, "text": _built_words(form, release, built)}
         for release in form.releases
     ]
     hosts = [{"host": host, "checked": str(host.pk) == host_id, **_host_words(host)} for host in form.hosts]
     return {"form": form, "releases": releases, "hosts": hosts, **_preview(form)}
 
 
-def _built_note(form: CreateForm, release: Release, built: set[tuple[UUID, str]]) -> str:
+def _built_words(form: CreateForm, release: Release, built: set[tuple[UUID, str]]) -> str:
     """Where the base image stands already, making is quick."""
     count = sum((host.pk, release.slug) in built for host in form.hosts)
     if not count:
-        return ""
-    return "built" if count == len(form.hosts) else f"built on {count} of {len(form.hosts)}"
+        return "built at first use"
+    return "built" if count == len(form.hosts) else f"built on {count} of {len(form.hosts)} hosts"
 
 
 def _host_words(host: Host) -> dict[str, str]:
     free = host.metrics.get("pool_free_bytes")
     room = f"{size(free)} free" if free is not None else "free space unknown"
-    return {"text": f"{host.facts.get('os') or 'Linux'} · {room}", "note": "" if host.is_online else "Offline"}
+    return {"text": room, "note": "" if host.is_online else "Offline"}
 
 
 @require_POST

@@ -20,10 +20,12 @@ from machines.forms.container import ConfirmForm
 from machines.forms.host import AdoptForm, HostAddForm
 from machines.models import BaseImage, Container, EnrolmentToken, Host, Release
 from machines.services import containers, enrolment, hosts
+from machines.templatetags.ui import size
 from machines.views.container import minutes_of
 from machines.views.create import add_error
 from tasks.managers import UNFINISHED
 from tasks.models import Job
+from tasks.views import job_timeline
 from teams.errors import PortalError
 from teams.models import Team
 from teams.permissions import Permission, access_of, require, teams_with
@@ -60,7 +62,14 @@ def host_state(host: Host) -> str:
 def _row(host: Host) -> dict[str, Any]:
     failing = sum(check.get("result") == "fail" for check in host.facts.get("checks") or [])
     words = f"{failing} check{'s' if failing > 1 else ''} fail{'' if failing > 1 else 's'}" if failing else ""
-    return {"host": host, "state": host_state(host), "failing": words}
+    used, whole = host.metrics.get("memory_used_bytes"), host.facts.get("memory_bytes")
+    return {
+        "host": host,
+        "state": host_state(host),
+        "failing": words,
+        "os": str(host.facts.get("os") or "").replace("GNU/Linux ", ""),
+        "memory": f"{round(100 * used / whole)} % of {size(whole)}" if used and whole else "",
+    }
 
 
 @require_GET
@@ -89,7 +98,9 @@ def _host_page(
         "images": _images(host),
         "containers": list(standing.select_related("team", "owner").order_by("name")[:50]),
         "container_count": standing.count(),
-        "jobs": list(Job.objects.visible_to(request.user).filter(host_id=host.pk).order_by("-created_at", "id")[:8]),
+        "jobs": job_timeline(
+            Job.objects.visible_to(request.user).filter(host_id=host.pk).order_by("-created_at", "id")[:8]
+        ),
         "discovered": list(host.discovered.all()) if manage else [],
         "teams": list(Team.objects.all()) if manage else [],
         "revoke_form": revoke or ConfirmForm(wanted=host.name),

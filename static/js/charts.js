@@ -110,7 +110,7 @@ class Chart {
       scales: { x: { range: () => this.range }, y: { range: (_, low, high) => [0, this.top(high)] } },
       axes: [
         { ...axis, grid: { show: false }, size: 22, space: 70, values: (_, values) => values.map((value) => clock(value)) },
-        { ...axis, size: 54, values: (_, values) => values.map((value) => this.unit.short(value)), splits: () => [0, this.most / 2, this.most] },
+        { ...axis, size: this.unit.wide ?? 32, values: (_, values) => values.map((value) => this.unit.short(value)), splits: () => [0, this.most / 2, this.most] },
       ],
       series: [{}, ...this.keys.map((_, index) => this.series(index))],
       hooks: { draw: [(plot) => this.drawLimit(plot)], setCursor: [(plot) => this.tell(plot.cursor.idx)] },
@@ -147,16 +147,25 @@ class Chart {
 
   /** The value under the cursor, else the newest. */
   tell(index = null) {
+    if (!this.data[0].length) return this.now.replaceChildren("No figures yet");
     const last = index ?? this.data[0].length - 1;
-    const texts = this.keys.map((_, i) => {
-      const value = this.data[i + 1][last];
-      const words = value === null || value === undefined ? "–" : this.unit(value);
-      return this.keys.length > 1 ? `${this.names[i]} ${words}` : words;
-    });
-    const limit = this.limit ? ` of ${this.unit(this.limit)}` : "";
-    const at = index === null ? "" : `${clock(this.data[0][last], true)}  `;
-    this.now.textContent = this.data[0].length ? `${at}${texts.join("  ")}${limit}` : "No figures yet";
+    const parts = this.keys.map((_, i) => this.words(i, this.data[i + 1][last]));
+    if (this.limit) parts[parts.length - 1].append(` of ${this.unit(this.limit)}`);
+    if (index !== null) parts.unshift(span("", clock(this.data[0][last], true)));
+    this.now.replaceChildren(...parts);
   }
+
+  words(i, value) {
+    const figure = value === null || value === undefined ? "–" : this.unit(value);
+    return this.keys.length > 1 ? span("chart-key", `${this.names[i]} ${figure.replace(/(\d\.\d)\d\b/, "$1")}`) : span("", figure);
+  }
+}
+
+function span(css, text) {
+  const made = document.createElement("span");
+  made.className = css;
+  made.textContent = text;
+  return made;
 }
 
 function clock(seconds, exact = false) {

@@ -39,7 +39,7 @@ export function mount(root) {
   const id = root.dataset.terminal;
   let session = sessions.get(id);
   if (!session) sessions.set(id, (session = new Session(id)));
-  session.show(root);
+  if (session.root !== root || !root.contains(session.holder)) session.show(root); // each swap on the page asks anew
 }
 
 /** Before the page is swapped away, its terminals go to the parking place; they stay connected there. */
@@ -53,7 +53,7 @@ class Session {
     this.id = id;
     this.holder = element("div", "terminal-holder");
     this.term = new Terminal({
-      documentOverride: strictDocument(),
+      documentOverride: strictDocument,
       allowProposedApi: false,
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       fontFamily: FONT,
@@ -77,6 +77,7 @@ class Session {
   }
 
   async show(root) {
+    if (this.root === root) return;
     this.root = root;
     const screen = root.querySelector("[data-terminal-screen]");
     screen.replaceChildren(this.holder);
@@ -98,7 +99,10 @@ class Session {
     }
     this.refit();
     this.term.focus();
-    if (!this.socket && !this.ended) this.connect();
+    if (!this.begun) {
+      this.begun = true;
+      this.connect();
+    }
   }
 
   park() {
@@ -113,9 +117,11 @@ class Session {
   // --- the connection ---
 
   async connect() {
+    if (this.asking) return; // one ticket at a time
     clearTimeout(this.timer);
     this.timer = null;
     this.ended = false;
+    this.asking = true;
     this.say("busy", this.tries ? "Reconnecting…" : "Connecting…");
     let answer;
     try {
@@ -123,6 +129,8 @@ class Session {
     } catch (error) {
       if (error instanceof Refused) return this.end(error.message);
       return this.later();
+    } finally {
+      this.asking = false;
     }
     if (answer.session !== kept(this.id)) this.fresh = true;
     keep(this.id, answer.session);
@@ -149,6 +157,7 @@ class Session {
     this.lastWords = "";
     socket.onopen = () => socket.send(JSON.stringify({ ticket, cols: this.term.cols, rows: this.term.rows }));
     socket.onmessage = ({ data }) => {
+      if (this.socket !== socket) return;
       if (typeof data === "string") this.message(JSON.parse(data));
       else this.term.write(new Uint8Array(data));
     };
