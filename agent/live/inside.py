@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
-from agent.live.child import Child
+from agent.live.child import Child, finished
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +23,7 @@ async def kill_unit(name: str, unit: str) -> None:
 
 async def _systemctl(name: str, *argv: str) -> None:
     async with Child.spawn(["systemctl", "--quiet", f"--machine={name}", *argv]) as child:
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                if await child.wait():
-                    log.debug("%s in %s: %s", " ".join(argv), name, child.errors())
-        except TimeoutError:
+        if not await finished(child.wait(), LIMIT_S):
             log.warning("%s did not answer %s within %s s", name, " ".join(argv), LIMIT_S)
+        elif errors := child.errors():
+            log.debug("%s in %s: %s", " ".join(argv), name, errors)

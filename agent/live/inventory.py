@@ -38,9 +38,10 @@ _MOVING = frozenset({MachineState.STARTING, MachineState.STOPPING})
 class Inventory:
     """`touch` says that something happened to a machine, `request` that a whole report is wanted."""
 
-    def __init__(self, host: BusHost, checks: list[Check] | None = None) -> None:
+    def __init__(self, host: BusHost) -> None:
         self._host = host
-        self.checks = checks or []
+        self._checks: list[Check] = []
+        self.checkup_wanted = asyncio.Event()
         self._infos: dict[str, MachineInfo] = {}
         self._asked: dict[str, float] = {}
         self._dirty: set[str] = set()
@@ -56,8 +57,19 @@ class Inventory:
 
     def request(self) -> None:
         """Look at everything and report, soon."""
+        self.checkup_wanted.set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at every container and report, soon."""
         self._full_at = 0.0
         self._wake.set()
+
+    def examined(self, checks: list[Check]) -> None:
+        """What the doctor found."""
+        if checks != self._checks:
+            self._checks = checks
+            self.report_soon()
 
     def report_soon(self) -> None:
         """A whole report of what is known, debounced."""
@@ -153,7 +165,7 @@ class Inventory:
 
     async def _report(self, bus: Bus, stream: StateStream) -> None:
         self._report_at, self._reported = None, time.monotonic()
-        facts = await machines.host_facts(bus, self.checks)
+        facts = await machines.host_facts(bus, self._checks)
         found = [self._infos[name] for name in sorted(self._infos)]
         at = datetime.now(UTC)
         await stream.send(InventoryReport(at=at, facts=facts, machines=found, images=machines.list_images()))

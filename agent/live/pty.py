@@ -60,6 +60,11 @@ class Pty:
         self._resume()
         return data
 
+    async def drain(self) -> None:
+        """Read and forget all output until the other side is closed."""
+        while await self.read():
+            pass
+
     def write(self, data: bytes) -> bool:
         """Type. False if it was not taken, because the program inside has long not read."""
         if self._fd < 0 or self._ended or len(self._input) + len(data) > INPUT_MAX:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
+import sqlite3
 from collections.abc import Coroutine
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,8 +15,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from agent import doctor
+from agent.config import Config
 from agent.live.backoff import Backoff
 from agent.live.bushost import BusHost
+from agent.live.checkup import checkups
 from agent.live.dispatch import Dispatch
 from agent.live.inbox import Inbox, RefusalLog
 from agent.live.inventory import Inventory
@@ -51,7 +54,7 @@ def run(config: Settings) -> None:
 
 
 async def serve(config: Settings, store: Store) -> None:
-    """The same within a running loop; the caller's cancellation ends it as cleanly as a signal."""
+    """The same within a running loop."""
     gate = Gate(config.host, load_key(config.live_key), store.seen_request)
     redis = config.redis_async(
         socket_timeout=REDIS_ANSWER_S,
@@ -61,7 +64,7 @@ async def serve(config: Settings, store: Store) -> None:
     host = BusHost()
     sessions = Sessions(redis, config.host)
     try:
-        await _serve(config.host, store, redis, host, sessions, gate)
+        await _serve(config, store, redis, host, sessions, gate)
     finally:
         notify("STOPPING=1")
         await sessions.stop_all()
@@ -70,15 +73,16 @@ async def serve(config: Settings, store: Store) -> None:
         store.close()
 
 
-async def _serve(host_id: UUID, store: Store, redis: Redis, host: BusHost, sessions: Sessions, gate: Gate) -> None:
+async def _serve(config: Settings, store: Store, redis: Redis, host: BusHost, sessions: Sessions, gate: Gate) -> None:
     inventory = Inventory(host)
     dispatch = Dispatch(sessions=sessions, host=host, jobs=store, reporter=inventory)
-    inbox = Inbox(redis, host_id, gate, RefusalLog(store), dispatch)
-    stream = StateStream(redis, host_id, inventory.request)
+    inbox = Inbox(redis, config.host, gate, RefusalLog(store), dispatch)
+    stream = StateStream(redis, config.host, inventory.refresh)
     await _until_signal(
-        ship(store, redis, host_id),
+        ship(store, redis, config.host),
         inbox.run(),
         heartbeats(stream, host),
+        checkups(inventory, lambda: doctor.examine(config if isinstance(config, Config) else None)),
         inventory.run(stream),
         watch(host, inventory, sessions.container_stopped),
         sessions.keep(),
@@ -121,6 +125,8 @@ async def _orphans(sessions: Sessions) -> None:
 async def _prune(store: Store) -> None:
     """Forget old events now and then."""
     while True:
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.to_thread(store.prune)
+        except sqlite3.OperationalError as error:
+            log.warning("old events could not be forgotten: %s", error)
         await asyncio.sleep(PRUNE_S)

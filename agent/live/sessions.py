@@ -27,8 +27,8 @@ SESSIONS_MAX = 256
 """Most sessions at once on a host; the next is told so."""
 GRACE_S = 1.0
 """How long a session may go on after its container is gone, to read what is left."""
-STOP_S = 10.0
-"""How long ending sessions may take when the service stops."""
+STOP_S = 8.0
+"""How long ending sessions may take when the service stops; TimeoutStopSec= of its unit is a little more."""
 
 NO_LEASE = "Nobody was watching any more."
 AGENT_STOPPED = "The host's agent was stopped or updated. Open it again."

@@ -10,6 +10,7 @@ import logging
 import time
 
 from agent.errors import AgentError
+from agent.live.child import finished
 from agent.live.host import UP, Host
 from agent.live.inside import kill_unit, stop_unit
 from agent.live.out import OutStream
@@ -138,11 +139,7 @@ class TerminalSession(Session):
         """
         unit = f"container-shell@{pty.number}.service"
         await stop_unit(self.name, unit)
-        try:
-            async with asyncio.timeout(POLITE_S):
-                while await pty.read():
-                    pass
-        except TimeoutError:
+        if not await finished(pty.drain(), POLITE_S):
             await kill_unit(self.name, unit)
 
     async def _why_it_ended(self, *, silent: bool) -> str:

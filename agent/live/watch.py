@@ -70,7 +70,7 @@ async def _watch_bus(bus: Bus, inventory: Inventory, stopped: Callable[[str], No
     ):
         await systemd1.Systemd(bus).subscribe()
         backoff.reset()
-        inventory.request()
+        inventory.refresh()
         async with asyncio.TaskGroup() as group:
             for subscription, act in ((new, came), (removed, went), (files, files_changed), (units, unit_changed)):
                 group.create_task(_each(subscription, act))

@@ -78,6 +78,7 @@ async def desk(
         stopped.append((name, unit))
 
     async def kill_unit(name: str, unit: str) -> None:
+        stopped.append((name, f"kill {unit}"))
         for slave in fake_host.slaves:
             os.close(slave)
         fake_host.slaves.clear()
@@ -229,9 +230,10 @@ async def test_without_a_lease_the_shell_is_ended(desk: Desk) -> None:
     await desk.open()
     await desk.redis.delete(keys.lease(desk.host_id, desk.session))
     assert await desk.ended() == NO_LEASE
-    ((name, unit),) = desk.stopped  # type: ignore[attr-defined]
-    assert name == "web1"
-    assert unit.startswith("container-shell@")
+    (stopped, killed) = desk.stopped  # type: ignore[attr-defined]
+    assert stopped[0] == "web1"
+    assert stopped[1].startswith("container-shell@")
+    assert killed == ("web1", f"kill {stopped[1]}"), "this shell obeyed no request"
 
 
 async def test_a_stopped_container_ends_its_terminals_alone(desk: Desk) -> None:
