@@ -143,6 +143,7 @@ class MetricsReader:
         for name in running:
             with contextlib.suppress(DBusError):
                 found[name] = await self.one(name)
+            await asyncio.sleep(0)  # hundreds of them must not hold up a terminal
         return found
 
     async def one(self, name: str) -> Metrics:
