@@ -29,9 +29,7 @@ from tests.factories import ContainerFactory, HostFactory, MembershipFactory, Re
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def django_db_modify_db_settings(django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     """SQLite in a file, as in life: threads then meet the same locks. A name of one's own for each xdist worker."""
     for connection in connections.all():
         if connection.vendor == "sqlite":
@@ -185,9 +183,7 @@ def release(db: None) -> Release:
 @pytest.fixture
 def container(team: Team, host: Host, owner: User, release: Release) -> Container:
     """Running, made by `owner`."""
-    return ContainerFactory(
-        name="web1", team=team, host=host, owner=owner, release=release, host_state="running"
-    )
+    return ContainerFactory(name="web1", team=team, host=host, owner=owner, release=release, host_state="running")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import UUID
 
 from django.utils import timezone
 
@@ -42,34 +41,40 @@ def _machines(host: Host, infos: dict[str, MachineInfo], at: datetime, *, whole:
     strangers = set(DiscoveredMachine.objects.filter(host=host).values_list("name", flat=True))
     pending = pending_kinds(row.pk for row in containers.values())
     claimed = set()
-    changed: list[UUID] = []
+    seen: list[Container] = []
+    changed: list[Container] = []
     for name, container in containers.items():
         info = infos.get(name)
-        ours = container.created or bool(info and info.managed and name not in strangers)
-        if ours or not info:
+        under_way = pending.get(container.pk, set())
+        if container.created or info is None or (info.managed and name not in strangers):
             claimed.add(name)
-            if _update(container, info, at, pending.get(container.pk, set())):
-                changed.append(container.pk)
-        elif pending.get(container.pk):
+            if at >= container.state_at:
+                (changed if _take_over(container, info, at, under_way) else seen).append(container)
+        elif under_way:
             claimed.add(name)  # half made: no longer a stranger's, not yet ours
-    if changed:
-        notify.changed("containers", *(f"container:{pk}" for pk in changed))
+    _save(changed, seen, at)
     unclaimed = {name: info for name, info in infos.items() if name not in claimed}
     return _discover(host, unclaimed, strangers, whole=whole, gone=gone) or bool(changed)
 
 
-def _update(container: Container, info: MachineInfo | None, at: datetime, pending: set[str]) -> bool:
-    """Take over a report that is not older than what is known. True if something shown is different."""
-    if at < container.state_at:
-        return False
+def _take_over(container: Container, info: MachineInfo | None, at: datetime, pending: set[str]) -> bool:
+    """Take over what the host says of one container. True if something is different now."""
     before = {name: getattr(container, name) for name in SHOWN if name != "state_at"}
     apply_info(container, info)
     if info is not None and not pending:
         container.created = True
     container.state_at = at
     container.state = settled(container, pending)
-    container.save(update_fields=list(SHOWN))
     return any(getattr(container, name) != value for name, value in before.items())
+
+
+def _save(changed: list[Container], seen: list[Container], at: datetime) -> None:
+    """Most inventories bring nothing new: then it is one statement for all."""
+    if changed:
+        Container.objects.bulk_update(changed, SHOWN, batch_size=100)
+        notify.changed("containers", *(f"container:{row.pk}" for row in changed))
+    if seen:
+        Container.objects.filter(pk__in=[row.pk for row in seen]).update(state_at=at)
 
 
 def _discover(host: Host, found: dict[str, MachineInfo], known: set[str], *, whole: bool, gone: str) -> bool:

@@ -162,7 +162,9 @@ async def test_a_revoked_host_is_not_heard(job: Job, host: Host, redis: Redis) -
     assert (await Host.objects.aget(pk=host.pk)).last_seen is None
 
 
-async def test_it_outlives_a_redis_that_is_restarted(job: Job, host: Host, redis: Redis, redis_server: RedisServer) -> None:
+async def test_it_outlives_a_redis_that_is_restarted(
+    job: Job, host: Host, redis: Redis, redis_server: RedisServer
+) -> None:
     async with relaying() as task:
         write(redis, host, event(job, 1, started()))
         await until(state_is(job, S.RUNNING))
@@ -255,4 +257,3 @@ async def test_five_thousand_events_a_second_go_through(job: Job, host: Host, re
 def heartbeat() -> Heartbeat:
     metrics = HostMetrics(load1=0.1, cpu_usec=1, memory_used_bytes=1, pool_used_bytes=1, pool_free_bytes=1)
     return Heartbeat(at=datetime.now(UTC), metrics=metrics)
-

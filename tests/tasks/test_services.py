@@ -105,7 +105,9 @@ class TestAsk:
                 tell(host, *story(job, started(), finished()))
         assert [order.job for order in sent] == [job.pk for job in jobs]
 
-    def test_a_job_on_a_host_alone_never_waits(self, operator: User, host: Host, sent: list[Any], committed: Any) -> None:
+    def test_a_job_on_a_host_alone_never_waits(
+        self, operator: User, host: Host, sent: list[Any], committed: Any
+    ) -> None:
         from contract.orders import Inventory
 
         for _ in range(3):
@@ -120,7 +122,9 @@ class TestCancel:
         job = job_cancel(by=request.getfixturevalue(who), job=ask(owner, container))
         assert job.state == S.CANCELLED and job.cancel_by_name
 
-    @pytest.mark.parametrize(("who", "error"), [("viewer", PermissionDenied), ("auditor", PermissionDenied), ("stranger", NotFound)])
+    @pytest.mark.parametrize(
+        ("who", "error"), [("viewer", PermissionDenied), ("auditor", PermissionDenied), ("stranger", NotFound)]
+    )
     def test_may_not(
         self, who: str, error: type[Exception], owner: User, container: Container, request: pytest.FixtureRequest
     ) -> None:
@@ -156,7 +160,9 @@ class TestCancel:
         tell(host, event(job, 2, finished("succeeded")))
         assert Job.objects.get(pk=job.pk).state == S.SUCCEEDED
 
-    def test_can_be_pressed_again(self, owner: User, container: Container, host: Host, asked: list[Any], committed: Any) -> None:
+    def test_can_be_pressed_again(
+        self, owner: User, container: Container, host: Host, asked: list[Any], committed: Any
+    ) -> None:
         job = running(ask(owner, container), host)
         for _ in range(2):
             with committed():
@@ -197,17 +203,23 @@ class TestRetry:
         return Job.objects.get(pk=job.pk)
 
     @pytest.mark.parametrize("who", ["owner", "teammate", "team_admin", "operator"])
-    def test_may(
-        self, who: str, owner: User, container: Container, host: Host, request: pytest.FixtureRequest
-    ) -> None:
+    def test_may(self, who: str, owner: User, container: Container, host: Host, request: pytest.FixtureRequest) -> None:
         job = self.failed(owner, container, host)
         again = job_retry(by=request.getfixturevalue(who), job=job)
         assert (again.retry_of, again.params, again.state) == (job, job.params, S.QUEUED)
         assert again.by == request.getfixturevalue(who)
 
-    @pytest.mark.parametrize(("who", "error"), [("viewer", PermissionDenied), ("auditor", PermissionDenied), ("stranger", NotFound)])
+    @pytest.mark.parametrize(
+        ("who", "error"), [("viewer", PermissionDenied), ("auditor", PermissionDenied), ("stranger", NotFound)]
+    )
     def test_may_not(
-        self, who: str, error: type[Exception], owner: User, container: Container, host: Host, request: pytest.FixtureRequest
+        self,
+        who: str,
+        error: type[Exception],
+        owner: User,
+        container: Container,
+        host: Host,
+        request: pytest.FixtureRequest,
     ) -> None:
         with pytest.raises(error):
             job_retry(by=request.getfixturevalue(who), job=self.failed(owner, container, host))
@@ -226,7 +238,9 @@ class TestRetry:
             job_retry(by=owner, job=job)
         assert sent[-1].params.root_password_hash == HASH
 
-    def test_without_the_password_it_says_so_and_what_to_do(self, owner: User, container: Container, host: Host) -> None:
+    def test_without_the_password_it_says_so_and_what_to_do(
+        self, owner: User, container: Container, host: Host
+    ) -> None:
         job = ask(owner, container, SetPassword(name="web1", root_password_hash=HASH))
         tell(host, *story(job, started(), finished("failed")))
         Job.objects.update(sealed="")
@@ -259,7 +273,9 @@ class TestDeclareLost:
         assert job.state == S.FAILED and job.failure and job.failure["code"] == "declared_lost"
         assert sent[-1].job == waiting.pk
 
-    def test_not_while_the_host_tells_of_it(self, operator: User, owner: User, container: Container, host: Host) -> None:
+    def test_not_while_the_host_tells_of_it(
+        self, operator: User, owner: User, container: Container, host: Host
+    ) -> None:
         job = running(ask(owner, container), host)
         with pytest.raises(Conflict, match="Cancel it instead"):
             job_declare_lost(by=operator, job=job)
@@ -279,7 +295,9 @@ class TestDeclareLost:
         with pytest.raises(PermissionDenied):
             job_declare_lost(by=request.getfixturevalue(who), job=job)
 
-    def test_what_the_host_says_later_is_kept(self, operator: User, owner: User, container: Container, host: Host) -> None:
+    def test_what_the_host_says_later_is_kept(
+        self, operator: User, owner: User, container: Container, host: Host
+    ) -> None:
         job = running(ask(owner, container), host)
         Host.objects.update(last_seen=None)
         job_declare_lost(by=operator, job=job)

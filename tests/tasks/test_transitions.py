@@ -63,7 +63,9 @@ def test_one_that_moved_meanwhile_is_refused_and_stays(container: Container) -> 
 
 
 def test_a_failure_says_why(container: Container) -> None:
-    job = transition(job_in(S.RUNNING, container), S.FAILED, failure=Failure(code="disk_full", what="The disk is full."))
+    job = transition(
+        job_in(S.RUNNING, container), S.FAILED, failure=Failure(code="disk_full", what="The disk is full.")
+    )
     job.refresh_from_db()
     assert job.failure == {"code": "disk_full", "what": "The disk is full.", "why": "", "hint": ""}
 
