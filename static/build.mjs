@@ -38,7 +38,15 @@ const jobs = [
     ...shared,
     outdir: dist,
     format: "esm",
-    entryPoints: Object.fromEntries(["app", "job", "journal", "terminal", "charts"].map((name) => [name, join(here, `js/${name}.js`)])),
+    entryPoints: Object.fromEntries(["app", "job", "journal", "charts"].map((name) => [name, join(here, `js/${name}.js`)])),
+  },
+  {
+    ...shared,
+    outdir: dist,
+    format: "esm",
+    entryPoints: { terminal: join(here, "js/terminal.js") },
+    inject: [join(here, "js/csp-document.js")],
+    define: { document: "strictDocument", "window.document": "strictDocument" },
   },
   {
     ...shared,

@@ -3,6 +3,8 @@ import uPlot from "uplot";
 import { UNITS } from "./units.js";
 
 const EVERY_MS = 5000;
+/** Names that have a sign: a small chart has little room beside its title. */
+const SIGNS = { in: "↓", out: "↑" };
 const mounted = new WeakSet();
 let groups = 0;
 
@@ -157,7 +159,7 @@ class Chart {
 
   words(i, value) {
     const figure = value === null || value === undefined ? "–" : this.unit(value);
-    return this.keys.length > 1 ? span("chart-key", `${this.names[i]} ${figure.replace(/(\d\.\d)\d\b/, "$1")}`) : span("", figure);
+    return this.keys.length > 1 ? span("chart-key", `${SIGNS[this.names[i]] ?? this.names[i]} ${figure.replace(/(\d\.\d)\d\b/, "$1")}`) : span("", figure);
   }
 }
 

@@ -1,7 +1,8 @@
 // xterm.js writes <style> elements and style attributes, which a strict Content-Security-Policy refuses. This stands in for
-// `document` (its option documentOverride): style elements become constructed style sheets, style attributes become CSSOM.
+// `document`: style elements become constructed style sheets, style attributes become CSSOM. The bundler (build.mjs) puts
+// it in the place of the global `document` in terminal.js, since xterm's own option documentOverride reaches only a part.
 
-export function strictDocument(real = document) {
+function stand(real) {
   return new Proxy(real, {
     get(target, name) {
       if (name === "createElement") return (tag, options) => create(target, tag, options);
@@ -23,6 +24,8 @@ function setAttribute(name, value) {
   if (name === "style") this.style.cssText = value;
   else Element.prototype.setAttribute.call(this, name, value);
 }
+
+export const strictDocument = stand(globalThis.document);
 
 /** An empty element in the place of a <style>: its text goes to a sheet, which leaves together with it. */
 function sheetElement(real) {

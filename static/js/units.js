@@ -1,5 +1,5 @@
 // Figures in words: sizes in GiB, rates in MB/s, CPU in cores. Each unit has `short` (an axis), `round` (a round figure not
-// below a value) and `least` (a scale shows at least so much).
+// below a value) and `least` (a scale shows at least so much), `wide` (px of an axis).
 const SIZES = [
   [2 ** 40, "TiB"],
   [2 ** 30, "GiB"],
@@ -16,7 +16,7 @@ const RATES = [
 
 /** Three figures, without idle zeros. */
 function figure(value) {
-  return String(Number(value.toPrecision(3)));
+  return String(Number(Math.abs(value) < 1 ? value.toFixed(2) : value.toPrecision(3)));
 }
 
 function scaled(value, steps) {
@@ -37,7 +37,7 @@ const unit = (words, more) => Object.assign(words, { short: words, round: decima
 
 export const UNITS = {
   cores: unit((value) => `${figure(value)} ${value === 1 ? "core" : "cores"}`, { least: 0.1, short: figure }),
-  bytes: unit((value) => scaled(value, SIZES), { least: 16 * 2 ** 20, round: binary }),
-  rate: unit((value) => scaled(value, RATES), { least: 1000 }),
+  bytes: unit((value) => scaled(value, SIZES), { least: 16 * 2 ** 20, round: binary, wide: 52 }),
+  rate: unit((value) => scaled(value, RATES), { least: 1000, wide: 58 }),
   count: unit(figure, { least: 4 }),
 };
