@@ -9,10 +9,10 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from live_fakes import FakeHost, Portal, RedisServer, client
 from redis.asyncio import Redis
 
 from agent.store import Store
+from tests.agent.live.live_fakes import FakeHost, Portal, RedisServer, client
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from live_fakes import Portal
 from redis import Redis as SyncRedis
 
 import lab
+from tests.agent.live.live_fakes import Portal
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = "opt/nspawnweb-live-test"

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from live_fakes import Portal, Viewer
-from live_lab import CONTAINER, LabHost, PublicRedis, wait_for
 from redis.asyncio import Redis
 
 import lab
@@ -29,6 +27,8 @@ from contract.live import (
     TerminalOpen,
     TerminalResize,
 )
+from tests.agent.live.live_fakes import Portal, Viewer
+from tests.agent.live.live_lab import CONTAINER, LabHost, PublicRedis, wait_for
 
 pytestmark = pytest.mark.e2e
 PORT = 17379

@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from live_fakes import RedisServer, client
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisGone
 
 from agent.live.out import KEEP_CLOSED_S, OutStream
 from contract import keys
 from contract.live import Out
+from tests.agent.live.live_fakes import RedisServer, client
 
 
 async def batches(redis: Redis, stream: OutStream) -> list[Out]:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from live_fakes import RedisServer, client
 from redis.asyncio import Redis
 
 from agent.live.shipper import ship
@@ -17,6 +16,7 @@ from agent.store import Store
 from contract import keys
 from contract.events import Event, Output
 from contract.orders import Inventory, Order
+from tests.agent.live.live_fakes import RedisServer, client
 
 
 def claimed(store: Store, host: UUID) -> UUID:

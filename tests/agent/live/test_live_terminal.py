@@ -17,7 +17,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from live_fakes import FakeHost, Viewer
 from redis.asyncio import Redis
 
 from agent.live import sessions as sessions_module
@@ -28,6 +27,7 @@ from agent.live.verify import RefusedRequest
 from agent.systemd.bus import DBusError, NoSuchMachine
 from contract import keys
 from contract.live import INPUT_MAX, MachineState, SessionClose, TerminalInput, TerminalOpen, TerminalResize
+from tests.agent.live.live_fakes import FakeHost, Viewer
 
 
 class Desk:

@@ -12,7 +12,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from live_fakes import Portal
 
 from agent.errors import ConfigError
 from agent.live.inbox import REPORTS_AT_ONCE, RefusalLog
@@ -20,6 +19,7 @@ from agent.live.verify import Gate, RefusedRequest, StaleRequest, load_key
 from agent.store import Store
 from contract.events import Refused
 from contract.live import CancelJob, ReportInventory, SignedRequest, TerminalInput
+from tests.agent.live.live_fakes import Portal
 
 
 @pytest.fixture
