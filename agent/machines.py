@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import re
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,8 +95,12 @@ async def machine_info(bus: Bus, name: str, *, image_bytes: int | None = None) -
     return info
 
 
+_MACHINE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+"""What can be started as systemd-nspawn@NAME: machined also lists folders such as an ext4 pool's lost+found."""
+
+
 def _is_container_image(name: str) -> bool:
-    return not name.startswith((".", records.BASE_PREFIX)) and len(name) <= 64
+    return _MACHINE_NAME.fullmatch(name) is not None and not name.startswith(records.BASE_PREFIX)
 
 
 async def machine_names(bus: Bus) -> dict[str, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 from agent import machines, paths
 from agent.errors import BootFailed, NotFound
@@ -64,6 +65,15 @@ async def _settle(ctx: Context, name: str) -> None:
     if unit["ActiveState"] in ("inactive", "failed", "deactivating"):
         async with ctx.machined.removals() as removed:
             await ctx.machined.await_removed(removed, name, _GONE_S)
+        await _clear_runtime(ctx, name)
+
+
+async def _clear_runtime(ctx: Context, name: str) -> None:
+    """Take away the mount that a killed systemd-nspawn (256 and later) leaves; it refuses to start over it."""
+    if Path("/run/systemd/nspawn/unix-export", name).is_mount():
+        # By systemd: this process may have a mount namespace of its own.
+        escaped = name.replace("-", r"\x2d")
+        await ctx.systemd.stop(rf"run-systemd-nspawn-unix\x2dexport-{escaped}.mount", timeout=_GONE_S)
 
 
 async def _boot_failed(name: str, why: str) -> BootFailed:
