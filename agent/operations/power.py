@@ -70,10 +70,14 @@ async def _settle(ctx: Context, name: str) -> None:
 
 async def _clear_runtime(ctx: Context, name: str) -> None:
     """Take away the mount that a killed systemd-nspawn (256 and later) leaves; it refuses to start over it."""
-    if Path("/run/systemd/nspawn/unix-export", name).is_mount():
+    if _is_mounted(f"/run/systemd/nspawn/unix-export/{name}"):
         # By systemd: this process may have a mount namespace of its own.
         escaped = name.replace("-", r"\x2d")
         await ctx.systemd.stop(rf"run-systemd-nspawn-unix\x2dexport-{escaped}.mount", timeout=_GONE_S)
+
+
+def _is_mounted(path: str) -> bool:
+    return Path(path).is_mount()
 
 
 async def _boot_failed(name: str, why: str) -> BootFailed:
