@@ -16,7 +16,7 @@ from contract.live import OFFLINE_AFTER_S
 from machines.api import defaults
 from machines.api.auth import caller
 from machines.api.jobs import job_out, job_path
-from machines.api.paging import Cursor, Limit, Page, page, page_rows, reply
+from machines.api.paging import Cursor, Limit, Page, Text, page, page_rows, reply
 from machines.api.schemas import AcceptedOut, ContainerOut, CreateBody, CreatedOut, PasswordBody
 from machines.models import Container, ContainerState
 from machines.selectors import container_list as find_containers
@@ -48,7 +48,6 @@ ACTS: dict[str, tuple[Make, str]] = {
     "disable": (containers.container_disable, "Leave it off when its host boots."),
 }
 
-Text = Annotated[str, Query(default="", max_length=100)]
 State = Annotated[ContainerState | None, Query(default=None)]
 
 

@@ -13,7 +13,7 @@ from ninja import Query, Router
 from contract.orders import Kind
 from machines.api import defaults
 from machines.api.auth import caller
-from machines.api.paging import Cursor, Limit, Page, page, page_rows, reply
+from machines.api.paging import Cursor, Limit, Page, Text, page, page_rows, reply
 from machines.api.schemas import AcceptedOut, EventOut, EventsOut, JobDetail, JobOut, StepOut
 from tasks import services
 from tasks.models import Job, JobState
@@ -43,8 +43,6 @@ COLUMNS = (
 JOINED = {"team_slug": F("team__slug")}
 ORDER = ("-created_at", "id")
 EVENTS_MAX = 1000
-
-Text = Annotated[str, Query(default="", max_length=100)]
 
 
 def _fields(row: dict[str, Any]) -> dict[str, Any]:

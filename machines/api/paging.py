@@ -17,8 +17,11 @@ from teams.errors import Invalid
 LIMIT = 100
 LIMIT_MAX = 5000
 
+NO_NUL = r"^[^\x00]*$"
+"""PostgreSQL's texts cannot hold a NUL: asked for one, it is an error and not an empty answer."""
+Text = Annotated[str, Query(default="", max_length=100, pattern=NO_NUL)]
 Limit = Annotated[int, Query(default=LIMIT, ge=1, le=LIMIT_MAX, description="Most items in the answer.")]
-Cursor = Annotated[str, Query(default="", max_length=1000, description="`next` of the page before.")]
+Cursor = Annotated[str, Query(default="", max_length=1000, pattern=NO_NUL, description="`next` of the page before.")]
 
 T = TypeVar("T", bound=BaseModel)
 

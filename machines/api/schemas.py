@@ -10,6 +10,7 @@ from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field
 
 from contract.events import Failure
+from machines.api.paging import NO_NUL
 from machines.models import ContainerState
 from tasks.models import JobState
 
@@ -22,9 +23,9 @@ class CreateBody(_Body):
     """`host` and `team` may be left out: the host with most room, and your own team."""
 
     name: str = Field(max_length=200, description="Lower-case letters, digits and hyphens.", examples=["web1"])
-    release: str = Field(max_length=100, description="Slug of a release.", examples=["debian-bookworm"])
-    host: str | None = Field(default=None, max_length=100, description="Name or id of a host.")
-    team: str | None = Field(default=None, max_length=100, description="Slug of a team of yours.")
+    release: str = Field(max_length=100, pattern=NO_NUL, description="Slug of a release.", examples=["debian-bookworm"])
+    host: str | None = Field(default=None, max_length=100, pattern=NO_NUL, description="Name or id of a host.")
+    team: str | None = Field(default=None, max_length=100, pattern=NO_NUL, description="Slug of a team of yours.")
     start: bool = Field(default=True, description="Boot it once it is made.")
     autostart: bool = Field(default=False, description="Boot it whenever its host boots.")
     root_password: str | None = Field(default=None, max_length=1000, description="None: no login by password.")

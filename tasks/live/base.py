@@ -13,6 +13,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import User
+from redis.exceptions import RedisError
 
 from audit.context import request_context
 from audit.middleware import client_ip
@@ -46,6 +47,10 @@ class Close(IntEnum):
 
 class BadMessage(Exception):
     """What the browser sent makes no sense; the text says why."""
+
+
+class Gone(Exception):
+    """The browser went away while something was being sent."""
 
 
 class PortalSocket(AsyncWebsocketConsumer):  # type: ignore[misc] # channels ships no types
@@ -106,8 +111,11 @@ class PortalSocket(AsyncWebsocketConsumer):  # type: ignore[misc] # channels shi
         if self._finished:
             return
         self._finished = True
-        await self.tell({"closed": reason, "code": word})
-        await self.close(code=int(code))
+        try:
+            await self.tell({"closed": reason, "code": word})
+            await self.close(code=int(code))
+        except (Gone, OSError, RuntimeError):
+            log.debug("socket_gone", path=self.scope.get("path", ""))  # the browser was quicker
 
     async def join(self, group: str) -> None:
         if group not in self._joined:
@@ -130,6 +138,12 @@ class PortalSocket(AsyncWebsocketConsumer):  # type: ignore[misc] # channels shi
 
     # --- Channels ---
 
+    async def send(self, text_data: str | None = None, bytes_data: bytes | None = None, close: bool = False) -> None:
+        try:
+            await super().send(text_data=text_data, bytes_data=bytes_data, close=close)
+        except (OSError, RuntimeError) as error:  # what ASGI servers raise (ASGI specification, "Send")
+            raise Gone from error
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         self._tasks: set[asyncio.Task[None]] = set()
         self._joined: set[str] = set()
@@ -137,6 +151,8 @@ class PortalSocket(AsyncWebsocketConsumer):  # type: ignore[misc] # channels shi
         self._check_now = asyncio.Event()
         try:
             return await super().__call__(scope, receive, send)
+        except RedisError as error:
+            log.warning("socket_without_redis", error=str(error))  # the handshake fails, the browser tries again
         finally:
             for task in list(self._tasks):
                 task.cancel()
@@ -204,12 +220,9 @@ class PortalSocket(AsyncWebsocketConsumer):  # type: ignore[misc] # channels shi
             await self.finish(str(error), Close.MAY_NOT, error.code)
         except PortalError as error:
             await self.finish(str(error), Close.UNAVAILABLE, error.code)
-        except asyncio.CancelledError:
-            raise
+        except Gone:
+            log.debug("socket_gone", path=self.scope.get("path", ""))
         except Exception:
-            if self._finished:  # the browser went away while something was being sent
-                log.debug("socket_gone", exc_info=True)
-                return
             log.exception("socket_failed", path=self.scope.get("path", ""))
             await self.finish("The portal met an unexpected error. Try again.", Close.ERROR, "internal")
 

@@ -112,7 +112,11 @@ def test_developers_create_in_their_own_team(world: Any, name: str) -> None:
     assert answer.status_code == 202, answer.content
     found = CreatedOut.model_validate(answer.json())
     assert (found.container.name, found.container.state, found.container.team) == ("new1", "creating", "web")
-    assert (found.job.kind, found.job.container_id, found.container.owner) == ("container.create", found.container.id, name)
+    assert (found.job.kind, found.job.container_id, found.container.owner) == (
+        "container.create",
+        found.container.id,
+        name,
+    )
     assert AuditEvent.objects.filter(action="container.create", object_id=str(found.container.id)).exists()
 
 
@@ -178,6 +182,9 @@ def test_without_a_host_the_roomiest_online_one_is_taken(world: Any, assert_prob
         ({"root_password": "zzq"}, 422, "", "password"),
         ({"start": "perhaps"}, 422, "invalid", "start"),
         ({"memory": "1G"}, 422, "invalid", "memory"),
+        ({"name": "a\0b"}, 422, "name_rule", "name"),
+        ({"host": "a\0b"}, 422, "invalid", "host"),
+        ({"release": "a\0b"}, 422, "invalid", "release"),
     ],
 )
 def test_bad_input_is_named_and_explained(
@@ -190,7 +197,7 @@ def test_bad_input_is_named_and_explained(
     assert "zzq" not in str(document)
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "null", "{\"name\": \"\\ud800\"}", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "null", '{"name": "\\ud800"}', "[" * 100_000])
 def test_a_body_that_is_no_object_is_a_problem(world: Any, body: str, assert_problem: Any) -> None:
     answer = world["owner"].post("/containers", body)
     assert answer.status_code in {400, 422}
@@ -224,6 +231,8 @@ def test_filters(world: Any, assert_problem: Any) -> None:
     assert_problem(owner.get("/containers", team="data"), 422, "unknown_team")
     assert_problem(owner.get("/containers", state="purple"), 422, "invalid")
     assert_problem(owner.get("/containers", limit="0"), 422, "invalid")
+    for name in ("q", "host", "team", "cursor"):
+        assert_problem(owner.get("/containers", **{name: "a\0"}), 422, "invalid")
 
 
 def test_removed_ones_are_gone(world: Any, assert_problem: Any) -> None:
@@ -262,7 +271,9 @@ def test_a_cursor_of_another_list_is_refused(world: Any, assert_problem: Any) ->
 
 def test_a_long_list_takes_few_queries(world: Any) -> None:
     ContainerFactory.create_batch(60, host=world.host, team=world.team, owner=world["owner"].user)
-    with CaptureQueriesContext(connection, ) as few:
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
         assert len(names(world["owner"].get("/containers", limit=50))) == 50
     assert len(few) <= 5, [query["sql"][:120] for query in few]
     with CaptureQueriesContext(connection) as one:
