@@ -243,9 +243,14 @@ def _pool(patient: Patient) -> list[Check]:
     return rows
 
 
+INOTIFY_WANTED = 1024
+"""Linux's default of 128 for all of root's containers together is used up by about twenty."""
+
+
 def _kernel(patient: Patient) -> list[Check]:
     spaces = int(Path("/proc/sys/user/max_user_namespaces").read_text())
     forward = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
+    instances = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     missing = _missing_controllers()
     return [
         _check(
@@ -271,6 +276,14 @@ def _kernel(patient: Patient) -> list[Check]:
             forward,
             "1, so that containers reach the network (networkd sets it with the first container)",
             "sysctl net.ipv4.ip_forward=1",
+        ),
+        _check(
+            "inotify",
+            "inotify instances",
+            _yes(instances >= INOTIFY_WANTED, WARN),
+            str(instances),
+            f"{INOTIFY_WANTED} or more: each container's systemd takes some, and without them it does not boot",
+            f"sysctl fs.inotify.max_user_instances={INOTIFY_WANTED}",
         ),
     ]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from lab.errors import LabError
 
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?")
-#: What all labs of this machine share: subnet reservations and the former ip_forward.
+#: What all labs of this machine share: subnet reservations and former kernel switches.
 SHARED = Path("/run/nspawnweb-lab")
 
 

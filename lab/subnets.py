@@ -26,6 +26,9 @@ from lab.paths import SHARED
 Network = ipaddress.IPv4Network
 RANGE = Network("198.18.0.0/15")
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_LEAST = 4096
+"""Every systemd takes some, and those of all hosts and their containers count against this machine's root."""
 
 
 def shared_lock() -> AbstractContextManager[None]:
@@ -136,12 +139,16 @@ def set_running(owner: str, running: bool) -> None:
 
 
 def _forward() -> None:
-    """net.ipv4.ip_forward is on while a host runs; with the last one it is again what it was."""
-    former = SHARED / "ip_forward"
-    if any(noted["running"] for noted in _living().values()):
-        if not former.exists():
-            files.write_text(former, FORWARD.read_text(encoding="ascii"))
-        FORWARD.write_text("1\n", encoding="ascii")
-    elif former.exists():
-        FORWARD.write_text(former.read_text(encoding="ascii"), encoding="ascii")
-        former.unlink()
+    """The kernel's switches are as hosts need them while one runs; with the last one each is again what it was."""
+    running = any(noted["running"] for noted in _living().values())
+    for switch, least in ((FORWARD, 1), (INOTIFY, INOTIFY_LEAST)):
+        former = SHARED / switch.name
+        if running:
+            now = int(switch.read_text(encoding="ascii"))
+            if not former.exists():
+                files.write_text(former, f"{now}\n")
+            if now < least:
+                switch.write_text(f"{least}\n", encoding="ascii")
+        elif former.exists():
+            switch.write_text(former.read_text(encoding="ascii"), encoding="ascii")
+            former.unlink()

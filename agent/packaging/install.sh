@@ -66,6 +66,14 @@ enable_networkd() {
 	[ "$waits" = enabled ] || systemctl disable --quiet systemd-networkd-wait-online.service 2>/dev/null || true
 }
 
+# Linux allows root's containers 128 inotify instances in all, and each systemd takes some. More is left as it is.
+allow_many_containers() {
+	[ "$(cat /proc/sys/fs/inotify/max_user_instances)" -lt 1024 ] || return 0
+	say "allowing more inotify instances (/etc/sysctl.d/60-nspawnweb-agent.conf)"
+	printf 'fs.inotify.max_user_instances = 1024\n' >/etc/sysctl.d/60-nspawnweb-agent.conf
+	echo 1024 >/proc/sys/fs/inotify/max_user_instances
+}
+
 prepare_pool() {
 	mkdir -p /var/lib/machines
 	chmod 0700 /var/lib/machines
@@ -149,7 +157,7 @@ uninstall() {
 	done
 	systemctl daemon-reload
 	rm -rf -- "$BASE" "$ETC" /run/nspawnweb-agent
-	rm -f -- "$LINK"
+	rm -f -- "$LINK" /etc/sysctl.d/60-nspawnweb-agent.conf
 	if [ "$PURGE" = yes ]; then
 		rm -rf -- /var/lib/nspawnweb-agent
 	fi
@@ -187,6 +195,7 @@ main() {
 	check_python
 	enable_networkd
 	prepare_pool
+	allow_many_containers
 	install_agent
 	enrol
 	start_units

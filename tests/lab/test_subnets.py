@@ -19,6 +19,9 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     forward.write_text("0\n")
     monkeypatch.setattr(subnets, "SHARED", tmp_path / "shared")
     monkeypatch.setattr(subnets, "FORWARD", forward)
+    inotify = tmp_path / "max_user_instances"
+    inotify.write_text("128\n")
+    monkeypatch.setattr(subnets, "INOTIFY", inotify)
     monkeypatch.setattr(subnets, "call", lambda argv, **kw: "[]")
     return tmp_path
 
@@ -88,3 +91,11 @@ def test_forwarding_that_was_on_stays_on(shared: Path) -> None:
     subnets.set_running("00000001", True)
     subnets.set_running("00000001", False)
     assert subnets.FORWARD.read_text() == "1\n"
+
+
+def test_inotify_instances_are_enough_while_a_host_runs_and_then_as_before(shared: Path) -> None:
+    subnets.reserve(host(shared, "a"), "00000001")
+    subnets.set_running("00000001", True)
+    assert int(subnets.INOTIFY.read_text()) == subnets.INOTIFY_LEAST
+    subnets.set_running("00000001", False)
+    assert subnets.INOTIFY.read_text() == "128\n"
