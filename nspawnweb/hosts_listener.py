@@ -16,7 +16,11 @@ import django
 import structlog
 import uvicorn
 
-from tasks import pki
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nspawnweb.settings")
+django.setup()
+
+from tasks import hostlink, pki  # noqa: E402 - needs Django's apps
+from teams.errors import Unavailable  # noqa: E402
 
 log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 2.0
@@ -28,8 +32,6 @@ def main() -> None:
     parser.add_argument("--host", default="", help="address to listen on; empty: all")
     parser.add_argument("--port", type=int, default=8443)
     arguments = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nspawnweb.settings")
-    django.setup()
     asyncio.run(_serve(arguments.host or None, arguments.port))
 
 
@@ -70,7 +72,15 @@ async def _follow(context: ssl.SSLContext) -> None:
         if (now := path.stat().st_mtime_ns) != loaded:
             context.load_cert_chain(path, pki.server_key_path())
             loaded = now
-            log.info("certificate_reloaded")
+            log.info("certificate_reloaded", redis=await asyncio.to_thread(_reload_redis))
+
+
+def _reload_redis() -> str:
+    """Redis serves the same certificate. One that is down reads it when it starts."""
+    try:
+        return "reloaded" if hostlink.reload_certificate() else "not ours"
+    except Unavailable as error:
+        return error.why
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 
 from contract import keys
+from tasks import pki
 from tasks.models import HostLink
 from teams.errors import Unavailable
 
@@ -81,6 +82,19 @@ def sync() -> list[str]:
         if changed:
             _save(client)
     return sorted(changed)
+
+
+def reload_certificate() -> bool:
+    """Have Redis read its server certificate again; False if it serves another file than ours, or no TLS at all.
+
+    Setting the same path anew reads the file (Redis flags it as volatile configuration).
+    """
+    path = str(pki.server_certificate_path())
+    with _admin() as client:
+        if client.config_get("tls-cert-file").get("tls-cert-file") != path:
+            return False
+        client.config_set("tls-cert-file", path)
+    return True
 
 
 class _Admin:

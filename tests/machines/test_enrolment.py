@@ -51,7 +51,6 @@ def body(token: str, **changes: object) -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def place(settings, tmp_path: Path, monkeypatch) -> dict[str, list[object]]:
     """Own keys and bundle; Redis is stood in for here (test_hostlink has the real one)."""
-    settings.PKI_DIR = tmp_path / "pki"
     settings.AGENT_BUNDLE_DIR = tmp_path
     settings.AGENT_URL, settings.AGENT_REDIS_HOST = "", ""
     (tmp_path / "bundle.tar").write_bytes(b"a bundle")

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kombu import Connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from contract import keys
 from contract.orders import QUEUE
@@ -77,13 +79,17 @@ class Server:
 
     def as_host(self, user: str, password: str, **options) -> redis.Redis:
         return redis.Redis(
-            host="127.0.0.1", port=self.private.tls_port, username=user, password=password, **(self.tls | options)
+            host="127.0.0.1",
+            port=self.private.tls_port,
+            username=user,
+            password=password,
+            retry=Retry(NoBackoff(), 0),
+            **(self.tls | options),
         )
 
 
 @pytest.fixture
 def server(tmp_path: Path, settings) -> Iterator[Server]:
-    settings.PKI_DIR = tmp_path / "pki"
     pki.ensure()
     client_certificate(tmp_path)
     one = Server(tmp_path, settings.PKI_DIR)
@@ -270,6 +276,24 @@ def test_sync_restores_what_redis_lost_and_removes_what_nobody_granted(server: S
     assert hostlink.user_name(B) not in portal.acl_users()
 
 
+def test_redis_serves_a_new_certificate_without_a_restart(server: Server, portal: redis.Redis, monkeypatch) -> None:
+    def served() -> bytes | None:
+        context = ssl.create_default_context(cafile=server.tls["ssl_ca_certs"])
+        context.load_cert_chain(server.tls["ssl_certfile"], server.tls["ssl_keyfile"])
+        with (
+            socket.create_connection(("127.0.0.1", server.private.tls_port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+        ):
+            return tls.getpeercert(binary_form=True)
+
+    before = served()
+    monkeypatch.setattr(pki, "RENEW_BEFORE", pki.timedelta(days=pki.SERVER_DAYS + 1))
+    pki.refresh_server_certificate()
+    assert served() == before
+    assert hostlink.reload_certificate() is True
+    assert served() != before
+
+
 def test_without_redis_the_error_says_what_to_do(settings, tmp_path: Path) -> None:
     settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
     with pytest.raises(Unavailable) as caught:
@@ -283,10 +307,10 @@ import os, sys
 from celery import Celery
 from agent import broker
 broker.install()
-url, prefix, folder = sys.argv[1:]
+url, prefix, folder, ca = sys.argv[1:]
 app = Celery("t", broker=url)
 app.conf.update(
-    broker_use_ssl={"ssl_cert_reqs": "required", "ssl_ca_certs": folder + "/pki/ca.pem",
+    broker_use_ssl={"ssl_cert_reqs": "required", "ssl_ca_certs": ca,
                     "ssl_certfile": folder + "/agent.pem", "ssl_keyfile": folder + "/agent.key"},
     broker_transport_options={"global_keyprefix": prefix, "visibility_timeout": 86400},
     broker_connection_retry_on_startup=False, task_acks_late=True, worker_prefetch_multiplier=1,
@@ -312,7 +336,7 @@ def start_worker(server: Server, granted: tuple[str, str], folder: Path) -> subp
     url = f"rediss://{granted[0]}:{granted[1]}@127.0.0.1:{server.private.tls_port}/0"
     with (folder / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", WORKER, url, keys.prefix(A), str(folder)], stdout=log, stderr=log
+            [sys.executable, "-c", WORKER, url, keys.prefix(A), str(folder), str(pki.ca_path())], stdout=log, stderr=log
         )
 
 
@@ -325,7 +349,7 @@ def send(server: Server, path: Path) -> None:
         app.send_task("t.mark", args=[str(path)], queue=QUEUE, connection=connection)
 
 
-def await_file(path: Path, worker: subprocess.Popen[bytes] | None, log: Path, limit: float = 40) -> None:
+def await_file(path: Path, worker: subprocess.Popen[bytes] | None, log: Path, limit: float = 120) -> None:
     deadline = time.monotonic() + limit
     while not path.exists():
         assert worker is None or worker.poll() is None, log.read_text()
@@ -344,11 +368,11 @@ def test_celery_works_under_a_hosts_rights_and_redelivers_what_a_dead_worker_hel
         send(server, tmp_path / "one")
         await_file(tmp_path / "one.done", worker, log)
         send(server, tmp_path / "die")
-        worker.wait(30)
+        worker.wait(60)
         worker = start_worker(server, granted, tmp_path)
         await_file(tmp_path / "die.done", worker, log)
     finally:
         worker.terminate()
-        worker.wait(30)
+        worker.wait(60)
     assert portal.execute_command("ACL LOG") == [], log.read_text()
     assert not [key for key in portal.scan_iter() if not key.startswith((MINE.encode(), OTHER.encode(), b"portal:"))]
