@@ -93,6 +93,11 @@ def write_builder(release: ReleaseSpec, job: UUID, *, stored: bool) -> None:
     _write(_builder_file(release), {"job": str(job), "stored": stored})
 
 
+def drop_builder(release: ReleaseSpec) -> None:
+    """The build failed."""
+    _builder_file(release).unlink(missing_ok=True)
+
+
 def builder(release: ReleaseSpec) -> tuple[UUID | None, bool]:
     """(the job that builds the base or built it, whether it came to storing it)."""
     note = _read(_builder_file(release)) or {}

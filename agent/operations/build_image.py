@@ -25,6 +25,8 @@ from contract.releases import ReleaseSpec
 SPACE_BYTES = 700 * 2**20
 """What a small system takes while it is bootstrapped: 250 to 350 MiB, its packages, and room to breathe."""
 LIMIT_S = 2 * 3600
+_EXIT_EXEC = 203
+"""The program could not be executed (systemd.exec(5), process exit codes)."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXY = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -99,6 +101,7 @@ def _stored_before(ctx: Context, release: ReleaseSpec) -> bool:
 
 
 async def undo(ctx: Context, params: BuildImage) -> None:
+    """For a job that is given up."""
     await clear(ctx, Build(ctx.job))
 
 
@@ -114,6 +117,7 @@ async def _build(ctx: Context, release: ReleaseSpec) -> ImageInfo:
         return await _steps(ctx, release, build)
     except BaseException:
         await clear(ctx, build)
+        records.drop_builder(release)
         raise
 
 
@@ -141,6 +145,7 @@ async def _steps(ctx: Context, release: ReleaseSpec, build: Build) -> ImageInfo:
         await trees.run(ctx, "systemctl", f"--root={build.tree}", "enable", "--", *identity.services(build.tree))
     with ctx.step("store"):
         await ctx.drop_unit(build.unit)
+        await trees.run(ctx, "sync", "--file-system", str(build.tree))
         return await _store(ctx, release, build)
 
 
@@ -169,7 +174,9 @@ async def _start(ctx: Context, release: ReleaseSpec, build: Build, argv: list[st
     try:
         await ctx.systemd.start_transient(build.unit, properties)
     except JobFailed as error:
-        raise AgentError(f"{argv[0]} could not be started.", why=error.why, code="tool_missing") from error
+        # One that ends with an error at once counts as not started: its output tells why, as that of any other.
+        if (await ctx.systemd.service(build.unit))["ExecMainStatus"] == _EXIT_EXEC:
+            raise AgentError(f"{argv[0]} could not be started.", why=error.why, code="tool_missing") from error
 
 
 def _environment() -> list[str]:

@@ -70,14 +70,17 @@ _CAUSES = (
 _PACKAGE = re.compile(
     r"(?:unable to locate package|package '|couldn't find these debs:) *([a-z0-9][a-z0-9+. -]*)", re.I
 )
+_ERROR = re.compile(
+    r"^(E:|Err:|fatal|dpkg: error|mmdebstrap: |debootstrap: )|^  (could|cannot|unable|temporary)", re.IGNORECASE
+)
 _TELLING = re.compile(r"^(E|W|Err|error|fatal|mmdebstrap|dpkg)\b|error|fail|cannot|could not|unable", re.IGNORECASE)
 
 
 def explain(release: ReleaseSpec, lines: Sequence[str]) -> BootstrapFailed:
     """The error that fits the tool's last words."""
     text = "\n".join(lines)
-    telling = [line for line in lines if _TELLING.search(line)][-8:] or list(lines)[-8:]
-    why = "\n".join(telling)[-1500:]
+    telling = _last(lines, _ERROR) or _last(lines, _TELLING) or list(lines)[-8:]
+    why = "\n".join(line[:300] for line in telling)
     for cause in _CAUSES:
         if cause.pattern.search(text):
             what = cause.what.format(suite=release.suite)
@@ -86,6 +89,10 @@ def explain(release: ReleaseSpec, lines: Sequence[str]) -> BootstrapFailed:
                 what = f"Package {named.group(1).strip()} does not exist in suite {release.suite}."
             return BootstrapFailed(what, why=why, hint=cause.hint, code=cause.code)
     return BootstrapFailed(f"{release.tool.value} could not build {release.slug}.", why=why)
+
+
+def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> list[str]:
+    return [line for line in lines if pattern.search(line)][-8:]
 
 
 class BuildProgress:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,7 +49,9 @@ async def _journalctl(argv: list[str]) -> AsyncIterator[asyncio.StreamReader]:
         yield process.stdout
     finally:
         if process.returncode is None:
-            process.kill()
+            # Not process.kill(): its poll() would take the exit code away from under asyncio's child watcher.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         await process.wait()
 
 

@@ -67,7 +67,8 @@ def _write_sources(tree: Path, release: ReleaseSpec) -> None:
     apt = tree / "etc/apt"
     for old in (apt / "sources.list.d").glob("*"):
         old.unlink()
-    (apt / "apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
+    for options in (apt / "apt.conf.d/99mmdebstrap", tree / "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
+        options.unlink(missing_ok=True)
     replace(apt / "sources.list", "".join(f"{line}\n" for line in recipe.sources(release)))
 
 

@@ -90,6 +90,7 @@ def _mmdebstrap(release: ReleaseSpec, target: Path) -> list[str]:
         f"--variant={release.variant.value}",
         f"--components={','.join(release.components)}",
         f"--include={','.join(packages(release))}",
+        "--dpkgopt=force-unsafe-io",  # a tree cut off is thrown away; one that is whole is synced before it is stored
         '--aptopt=Acquire::Retries "1"',
         '--aptopt=Acquire::http::Timeout "20"',
         '--aptopt=Acquire::https::Timeout "20"',
@@ -105,7 +106,8 @@ def _debootstrap(release: ReleaseSpec, target: Path) -> list[str]:
     if release.variant is Variant.MINBASE:
         command.append("--variant=minbase")
     command += [f"--components={','.join(release.components)}", f"--include={','.join(packages(release))}"]
-    command += ["--", release.suite, str(target), _mirrors(release)[0]]
+    # It knows no "--"; the contract lets a suite begin with a letter only, and the rest is ours.
+    command += [release.suite, str(target), _mirrors(release)[0]]
     if not Path("/usr/share/debootstrap/scripts", release.suite).exists():
         # A suite newer than the tool: "gutsy" is what every Ubuntu, "sid" what every Debian since is a link to.
         command.append("gutsy" if release.distribution is Distribution.UBUNTU else "sid")

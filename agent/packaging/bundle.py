@@ -33,13 +33,18 @@ def architectures() -> list[str]:
     return sorted({"x86_64", platform.machine()})
 
 
+def wheels_key() -> str:
+    """Changes when the wheels of others would."""
+    recipe = " ".join((*PYTHONS, *architectures(), *_GLIBC)).encode()
+    return hashlib.sha256(LOCK.read_bytes() + recipe).hexdigest()
+
+
 def key() -> str:
-    """Changes when the bundle would."""
-    digest = hashlib.sha256(LOCK.read_bytes())
-    digest.update(" ".join((*PYTHONS, *architectures())).encode())
+    """Changes when the bundle would. Begins with the wheels' key."""
+    digest = hashlib.sha256()
     for file in (*wheel.sources(), INSTALLER):
         digest.update(file.relative_to(wheel.ROOT).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    return f"{wheels_key()} {digest.hexdigest()}"
 
 
 def make(dest: Path) -> bool:
@@ -62,7 +67,8 @@ def make(dest: Path) -> bool:
 
 def _fill(folder: Path, former: Path) -> None:
     pins = [pin for pin in lock.read(LOCK) if pin.for_linux]
-    _download(folder, pins, former)
+    if not _reuse(folder, former):
+        _download(folder, pins)
     ours = wheel.build(folder, [f"{pin.name}=={pin.version}" for pin in pins if not pin.marker])
     lines = [pin.line(marker=True, hashes=_hashes(folder, pin)) for pin in pins]
     lines.append(f"nspawnweb-agent=={ours.name.split('-')[1]} --hash=sha256:{_sha256(ours)}")
@@ -73,25 +79,37 @@ def _fill(folder: Path, former: Path) -> None:
     _tar(folder / "bundle.tar", [*members, folder / "SHA256SUMS"])
 
 
-def _download(folder: Path, pins: list[Pin], former: Path) -> None:
-    """Wheels for every interpreter and architecture; those of a former bundle are taken from there."""
+def _reuse(folder: Path, former: Path) -> bool:
+    """Only our own sources changed: take the wheels of the former bundle, if each is still what the lock names."""
+    stamp = former / STAMP
+    if not stamp.exists() or stamp.read_text().split()[0] != wheels_key():
+        return False
+    known = {digest for pin in lock.read(LOCK) for digest in pin.hashes}
+    wheels = [file for file in former.glob("*.whl") if file.name != wheel.NAME]
+    if not all(_sha256(file) in known for file in wheels):
+        return False
+    for file in wheels:
+        shutil.copyfile(file, folder / file.name)
+    return True
+
+
+def _download(folder: Path, pins: list[Pin]) -> None:
+    """Wheels for every interpreter and architecture."""
     requirements = folder / ".wanted.txt"
     requirements.write_text("\n".join(pin.line(marker=False) for pin in pins) + "\n")
     jobs = [(version, arch) for version in PYTHONS for arch in architectures()]
     with ThreadPoolExecutor(len(jobs)) as pool:
-        for outcome in [pool.submit(_pip, folder, requirements, former, *job) for job in jobs]:
+        for outcome in [pool.submit(_pip, folder, requirements, *job) for job in jobs]:
             outcome.result()
     requirements.unlink()
 
 
-def _pip(folder: Path, requirements: Path, former: Path, version: str, arch: str) -> None:
+def _pip(folder: Path, requirements: Path, version: str, arch: str) -> None:
     """Raises SystemExit with pip's words if a wheel is missing."""
     platforms = [f"--platform=manylinux{tag}_{arch}" for tag in _GLIBC]
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         argv += ["--only-binary=:all:", "--require-hashes", f"--python-version={version}", "--implementation=cp"]
-        if former.is_dir():
-            argv.append(f"--find-links={former}")
         argv += [*platforms, "--platform=any", f"--dest={place}", f"--requirement={requirements}"]
         done = subprocess.run(argv, capture_output=True, text=True)
         if done.returncode:

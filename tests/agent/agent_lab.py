@@ -61,9 +61,11 @@ class AgentHost:
 
     def traces_of(self, name: str) -> list[str]:
         """Everything on the host that bears a container's name."""
-        places = ["/var/lib/machines", "/etc/systemd", "/run/systemd/system.control", "/var/lib/nspawnweb-agent"]
-        there = [place for place in places if self.run("sh", "-c", f"test -e {place} && echo yes || true")]
-        found = self.run("find", *there, "-maxdepth", "3", "-name", f"*{name}*", "-not", "-name", "*.lck").split()
+        places = ["/etc/systemd", "/run/systemd/system.control", "/var/lib/nspawnweb-agent"]
+        script = (
+            'find /var/lib/machines -maxdepth 1 -name "*$0*" -not -name "*.lck"; find "$@" -name "*$0*" 2>/dev/null'
+        )
+        found = self.run("sh", "-c", script + "; true", name, *places).split()
         return found + [line for line in self.run("machinectl", "--no-legend").splitlines() if line.startswith(name)]
 
     def nothing_half_made(self) -> None:

@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +90,7 @@ class SmallPortal:
         self.live_key = Ed25519PrivateKey.generate()
         self.tokens: set[str] = set()
         self.hosts: dict[UUID, str] = {}
+        self._seen: dict[UUID, tuple[list[Event], str]] = {}
         self._ca_key = ec.generate_private_key(ec.SECP256R1())
         self._ca = self._sign(_name("test CA"), self._ca_key.public_key(), ca=True)
         self._write_keys()
@@ -140,7 +141,7 @@ class SmallPortal:
         self._redis = subprocess.Popen(argv)
         self.client = redis.Redis(unix_socket_path=self._socket, decode_responses=True)
         wait_until(self._answers, 15, "redis-server")
-        for host, password in self.hosts.items() if hasattr(self, "hosts") else ():
+        for host, password in self.hosts.items():
             self._grant(host, password)
 
     def _answers(self) -> bool:
@@ -262,10 +263,14 @@ class SmallPortal:
                 body, content_type=content_type, content_encoding="utf-8", headers=fields | headers, correlation_id=job
             )
 
-    def events(self, host: UUID) -> Iterator[Event]:
-        """All that came, in order."""
-        for _, fields in self.client.xrange(keys.events(host)):
-            yield EVENT.validate_json(fields[keys.FIELD])
+    def events(self, host: UUID) -> list[Event]:
+        """All that came, in order. What came before is not read again: tests look often."""
+        seen, last = self._seen.setdefault(host, ([], "-"))
+        for entry, fields in self.client.xrange(keys.events(host), min=last if last == "-" else f"({last}"):
+            seen.append(EVENT.validate_json(fields[keys.FIELD]))
+            last = entry
+        self._seen[host] = (seen, last)
+        return seen
 
     def job_events(self, host: UUID, job: UUID | None) -> list[Event]:
         return [event for event in self.events(host) if event.job == job]
