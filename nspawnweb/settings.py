@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv
 
 from contract.orders import ORDER_LIFETIME_S as ORDER_LIFETIME_S_DEFAULT
+from nspawnweb import logs
 
 env = FileAwareEnv(prefix="NSPAWNWEB_")
 
@@ -20,6 +21,8 @@ VAR = Path(env.str("VAR", str(BASE_DIR / "var"))).resolve()
 VAR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 DEBUG = env.bool("DEBUG", False)
+LOGGING_CONFIG = None
+logs.configure(env.str("LOG_FORMAT", "text"), env.str("LOG_LEVEL", "INFO").upper())
 
 
 def _secret_key() -> str:

@@ -41,6 +41,7 @@ def sweep() -> None:
         send_again,
         cancel_again,
         ask_silent,
+        give_up_cancelled,
         clear_secrets,
         terminals.sweep,
     )
@@ -146,6 +147,29 @@ def ask_silent() -> None:
         silent = now - (job.heard_at or job.created_at) > timedelta(seconds=settings.JOB_SILENT_S / 2)
         if (behind or silent) and _once(f"resend:{job.pk}", 10 if behind else int(settings.JOB_SILENT_S / 2) or 1):
             send_request(job.host_id, ResendEvents(job=job.pk, after=job.last_seq))
+
+
+def give_up_cancelled() -> None:
+    """A cancel works for certain: a job that its host, though online, no longer knows of ends here.
+
+    An agent that lost its memory (a host that was installed anew) answers to nothing. What it is doing after all, its
+    inventory shows.
+    """
+    before = timezone.now() - timedelta(seconds=settings.JOB_SILENT_S)
+    silent = Q(heard_at__isnull=True) | Q(heard_at__lt=before)
+    online = handlers().online_hosts()
+    for job in Job.objects.filter(silent, state=S.RUNNING, cancel_requested_at__lt=before, host_id__in=online):
+        failure = Failure(
+            code="no_answer",
+            what="The host does not know of the job any more.",
+            why=f"{job.host_name} is online, and answered neither to the cancel nor to the question what became of it.",
+            hint="The container shows what is really there. Press Retry if the job is still wanted.",
+        )
+        try:
+            transition(job, S.FAILED, failure=failure)
+        except TransitionRefused:
+            continue  # it spoke a moment ago
+        dispatch.take_turn(job.container_id)
 
 
 def clear_secrets() -> None:

@@ -192,6 +192,22 @@ class TestSweep:
         sweep.sweep()
         assert asked == [(host.pk, CancelJob(job=job.pk))]
 
+    def test_a_cancel_ends_a_job_that_its_host_has_forgotten(
+        self, owner: User, container: Container, host: Host, asked: list[Any], sent: list[Any], committed: Any
+    ) -> None:
+        job = ask(owner, container)
+        tell(host, event(job, 1, started()))
+        waiting = ask(owner, container)
+        self.old(cancel_requested_at=121)
+        sweep.sweep()
+        assert Job.objects.get(pk=job.pk).state == S.RUNNING
+        self.old(heard_at=121)
+        with committed():
+            sweep.sweep()
+        job.refresh_from_db()
+        assert job.state == S.FAILED and job.failure and job.failure["code"] == "no_answer"
+        assert waiting.pk in [order.job for order in sent]
+
     def test_a_silent_job_is_asked_after(
         self, owner: User, container: Container, host: Host, asked: list[Any], sent: list[Any]
     ) -> None:
