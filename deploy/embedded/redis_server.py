@@ -124,3 +124,13 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+
+
+def main() -> None:
+    """`python -m deploy.embedded.redis_server`: prepare for deploy/systemd/nspawnweb-redis.service, by its environment."""
+    var = Path(os.environ["NSPAWNWEB_VAR"])
+    PrivateRedis(var / "redis", var / "pki", int(os.environ.get("NSPAWNWEB_AGENT_REDIS_PORT", "8444"))).prepare()
+
+
+if __name__ == "__main__":
+    main()
