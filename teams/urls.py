@@ -11,5 +11,4 @@ urlpatterns = [
     path("teams/<slug:slug>/members/<int:pk>/remove/", views.member_remove, name="member_remove"),
     path("profile/", views.profile, name="profile"),
     path("profile/tokens/<int:pk>/revoke/", views.token_revoke, name="token_revoke"),
-    path("styleguide/", views.styleguide, name="styleguide"),
 ]

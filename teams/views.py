@@ -7,11 +7,11 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.text import slugify
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from audit.http import AuthedRequest, render_page
 from teams.errors import Invalid, PortalError
@@ -126,11 +126,3 @@ def token_revoke(request: AuthedRequest, pk: int) -> HttpResponse:
     tokens.api_token_revoke(by=request.user, token=token)
     messages.success(request, f"The token {token.name} is revoked; what used it can no longer log in.")
     return redirect("profile")
-
-
-@require_GET
-def styleguide(request: AuthedRequest) -> HttpResponse:
-    """Every component at once, for those who change them."""
-    if not request.user.is_staff:
-        raise Http404
-    return render_page(request, "styleguide.html", {})

@@ -1,4 +1,4 @@
-"""Fills an empty portal with plausible rows, to look at its pages: `python -m tests.seed`. Never for a portal in use."""
+"""Fills an empty portal with plausible rows, to look at its pages: `python -m tests.seed`. Never for one in use."""
 
 from __future__ import annotations
 

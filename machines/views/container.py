@@ -132,8 +132,10 @@ def _settings(
     *,
     password: PasswordForm | None = None,
     remove: ConfirmForm | None = None,
+    refused: PortalError | None = None,
 ) -> HttpResponse:
     context = _context(request, container, "settings") | {
+        "refused": refused,
         "password_form": password or PasswordForm(),
         "remove_form": remove or ConfirmForm(wanted=container.name),
         "remove_url": act_url(container, "remove"),
@@ -189,7 +191,7 @@ def done(request: AuthedRequest, container: Container, job: Job) -> HttpResponse
 @require_POST
 def container_password(request: AuthedRequest, pk: UUID) -> HttpResponse:
     container = container_or_404(request, pk)
-    form = PasswordForm(request.POST)
+    form, refused = PasswordForm(request.POST), None
     if form.is_valid():
         try:
             job = containers.container_set_password(
@@ -198,11 +200,11 @@ def container_password(request: AuthedRequest, pk: UUID) -> HttpResponse:
         except PortalError as error:
             if error.status in {403, 404}:
                 raise
-            add_error(form, error)
+            refused = add_error(form, error)
         else:
             messages.success(request, f"{job.title}: under way.", extra_tags=f"job:{job.pk}")
             return redirect("container_settings", container.pk)
-    return _settings(request, container, password=form)
+    return _settings(request, container, password=form, refused=refused)
 
 
 @require_GET

@@ -26,7 +26,7 @@ TEMPLATE = "machines/container_create.html"
 @require_http_methods(["GET", "POST"])
 def container_create(request: AuthedRequest) -> HttpResponse:
     if request.method == "POST":
-        form = CreateForm(request.POST, user=request.user)
+        form, refused = CreateForm(request.POST, user=request.user), None
         if form.is_valid():
             try:
                 container, _job = containers.container_create(
@@ -36,10 +36,10 @@ def container_create(request: AuthedRequest) -> HttpResponse:
                     spec=form.spec(),
                 )
             except PortalError as error:
-                add_error(form, error)
+                refused = add_error(form, error)
             else:
                 return redirect("container_detail", container.pk)
-        return render_page(request, TEMPLATE, _context(form), status=422)
+        return render_page(request, TEMPLATE, _context(form) | {"refused": refused}, status=422)
     return render_page(request, TEMPLATE, _context(_fresh_form(request)))
 
 
@@ -111,8 +111,10 @@ def _preview(form: CreateForm) -> dict[str, Any]:
     return {"commands": create_commands(spec, data["host"]), "base_built": built, "preview_host": data["host"]}
 
 
-def add_error(form: Any, error: PortalError) -> None:
-    """A service's word at the field it speaks of, or above the form."""
-    field = error.field if isinstance(error, Invalid) else None
-    text = " ".join(part for part in (error.what, error.why, error.hint) if part)
-    form.add_error(field if field in form.fields else None, text)
+def add_error(form: Any, error: PortalError) -> PortalError | None:
+    """A service's word at the field it speaks of; returned if it speaks of none, to be told above the form."""
+    field = error.field if isinstance(error, Invalid) else ""
+    if field not in form.fields:
+        return error
+    form.add_error(field, str(error))
+    return None

@@ -169,18 +169,18 @@ def host_revoke(request: AuthedRequest, pk: UUID) -> HttpResponse:
 def host_add(request: AuthedRequest) -> HttpResponse:
     """The name, then the line to paste. The line is shown in this answer alone; only its hash is kept."""
     require(request.user, Permission.HOST_MANAGE)
-    form = HostAddForm(request.POST if request.method == "POST" else None)
+    form, refused = HostAddForm(request.POST if request.method == "POST" else None), None
     if form.is_valid():
         try:
             token, plain = enrolment.token_create(by=request.user, host_name=form.cleaned_data["name"])
             line = enrolment.install_line(plain)
         except PortalError as error:
-            add_error(form, error)
+            refused = add_error(form, error)
         else:
             context = {"token": token, "line": line}
             return render_page(request, "machines/host_add.html", context)
     status = 422 if form.is_bound else 200
-    return render_page(request, "machines/host_add.html", {"form": form}, status=status)
+    return render_page(request, "machines/host_add.html", {"form": form, "refused": refused}, status=status)
 
 
 @require_GET

@@ -60,7 +60,7 @@ def _acts(request: AuthedRequest, query: str) -> list[Result]:
     if not name:
         return []
     access = access_of(request.user)
-    found = list(container_list(request.user, q=name)[:EACH])
+    found = list(container_list(request.user).filter(name__icontains=name)[:EACH])
     results = [
         _result(
             "Acts",
