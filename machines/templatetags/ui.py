@@ -130,9 +130,9 @@ def span(value: timedelta | float | None) -> str:
 
 
 @register.filter
-def size(value: float | None) -> str:
+def size(value: object) -> str:
     """Bytes as GiB or MiB with three figures at most."""
-    if value is None or value == "":  # "": a template's way to say that there is none
+    if not isinstance(value, int | float):  # None, or a template's "" for what is not there
         return "–"  # noqa: RUF001
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if value >= factor:
