@@ -107,7 +107,9 @@ def ago(at: datetime) -> str:
             text = f"{int(seconds // unit_seconds)} {unit}"
             break
     else:
-        text = f"{int(seconds // (86400 * 30))} months" if seconds < 86400 * 730 else f"{int(seconds // 31557600)} years"
+        text = (
+            f"{int(seconds // (86400 * 30))} months" if seconds < 86400 * 730 else f"{int(seconds // 31557600)} years"
+        )
     return f"{text} ago" if past else f"in {text}"
 
 

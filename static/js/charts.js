@@ -106,7 +106,7 @@ class Chart {
     return {
       width: this.place.clientWidth,
       height: this.place.clientHeight,
-      padding: [8, 8, 0, 0],
+      padding: [8, 16, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: this.sync }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { range: () => this.range }, y: { range: (_, low, high) => [0, this.top(high)] } },

@@ -27,7 +27,3 @@ function check(field) {
   const fits = field.value.trim() === field.dataset.confirm;
   for (const button of field.form?.querySelectorAll("button[type=submit]") ?? []) button.disabled = !fits;
 }
-
-document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
-  if (detail.successful) detail.elt.closest?.("[data-confirm-form]")?.closest("dialog")?.close();
-});

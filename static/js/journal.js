@@ -5,7 +5,10 @@ import { Socket } from "./socket.js";
 
 const LINES = 1000;
 const PAUSE_MAX = 50_000;
-const clock = new Intl.DateTimeFormat("en-GB", { month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const NARROW_PX = 640;
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+/** Words of syslog's priorities; what is plain information has none. */
+const PRIORITIES = ["emerg", "alert", "crit", "error", "warn", "note", "", "debug"];
 const mounted = new WeakSet();
 
 export function mount(root) {
@@ -20,6 +23,9 @@ class JournalPage {
     this.view = new LogView(root, { gutter: false });
     this.source = "container";
     this.units = new Set();
+    const narrow = root.clientWidth < NARROW_PX;
+    this.whoWidth = narrow ? 12 : 24;
+    this.clock = new Intl.DateTimeFormat("en-GB", narrow ? TIME : { day: "2-digit", month: "short", ...TIME });
     this.bind();
     this.begin();
     this.watch = setInterval(() => root.isConnected || this.end(), 2000);
@@ -67,12 +73,13 @@ class JournalPage {
 
   linesOf({ at, priority, unit, ident, pid, message }) {
     this.know(unit);
-    const who = ident ? `${ident}${pid ? `[${pid}]` : ""}` : unit;
-    const meta = `${clock.format(at / 1000).replace(",", "")}  ${plain(who)}: `;
+    const who = fit(plain(ident ? `${ident}${pid ? `[${pid}]` : ""}` : unit), this.whoWidth);
+    const when = this.clock.format(at / 1000).replace(",", "");
+    const meta = `${when}  ${who}  ${(PRIORITIES[priority] ?? "").padEnd(5)}  `;
+    const blank = " ".repeat(meta.length);
     const css = `log-p${priority}`;
-    return String(message)
-      .split("\n")
-      .map((text) => ({ text: plain(text), meta, css, priority, unit }));
+    const made = String(message).split("\n");
+    return made.map((text, index) => ({ text: plain(text), meta: index ? blank : meta, css, priority, unit }));
   }
 
   know(unit) {
@@ -128,4 +135,9 @@ class JournalPage {
     this.socket.close();
     this.view.destroy();
   }
+}
+
+/** Exactly `width` columns, so that the messages stand below one another. */
+function fit(text, width) {
+  return text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width);
 }

@@ -208,7 +208,7 @@ export class LogView {
     probe.style.position = "absolute";
     const width = range.getBoundingClientRect().width / 100;
     probe.remove();
-    const gutter = this.lines.querySelector(".log-n")?.getBoundingClientRect().width ?? 0;
+    const gutter = this.lines.querySelector(".log-n")?.getBoundingClientRect().width ?? 12;
     return Math.max(8, Math.floor((this.view.clientWidth - gutter - 12) / width));
   }
 
