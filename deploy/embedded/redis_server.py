@@ -127,7 +127,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """`python -m deploy.embedded.redis_server`: prepare for deploy/systemd/nspawnweb-redis.service, by its environment."""
+    """`python -m deploy.embedded.redis_server`: for deploy/systemd/nspawnweb-redis.service, by its environment."""
     var = Path(os.environ["NSPAWNWEB_VAR"])
     PrivateRedis(var / "redis", var / "pki", int(os.environ.get("NSPAWNWEB_AGENT_REDIS_PORT", "8444"))).prepare()
 
