@@ -8,6 +8,7 @@ agent keeps the orders it has taken, so one that arrives twice runs once.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from celery.security.key import PrivateKey
 from celery.security.serialization import SecureSerializer
 from django.conf import settings
 from django.db import transaction
-from kombu import Connection
+from kombu import Connection, Producer
 from kombu.serialization import register
 
 from contract import keys
@@ -34,6 +35,9 @@ from tasks.transitions import transition
 from tasks.turns import give_turn
 
 log = structlog.get_logger(__name__)
+KEPT_MAX = 16
+"""Hosts to which a thread keeps a connection open."""
+_local = threading.local()
 _lock = threading.Lock()
 _ready: set[str] = set()
 _app = Celery("nspawnweb-orders", set_as_current=False)
@@ -111,28 +115,76 @@ def withdraw(job: Job) -> bool:
 
 
 def _publish(order: Order) -> None:
+    """Straight into the host's queue, through the nameless exchange: nothing to declare, nothing that can be missing.
+
+    A connection that was kept may have died since: a new one is tried once. The agent tells two copies apart.
+    """
     register_serializer()
-    options = {
-        "global_keyprefix": keys.prefix(order.host),
-        "socket_timeout": TIMEOUT_S,
-        "socket_connect_timeout": TIMEOUT_S,
-        # Whoever asked for the job is waiting: one try, and the sweep does the rest.
-        "max_retries": 1,
-        "interval_start": 0,
-        "interval_step": 0,
-    }
-    with Connection(broker_url(), transport_options=options) as connection:
-        _app.send_task(
-            TASK_NAME,
-            args=[order.model_dump(mode="json")],
-            task_id=str(order.job),
-            queue=QUEUE,
-            serializer="auth",
-            connection=connection,
-            ignore_result=True,
-            add_to_parent=False,
-            retry=False,
-        )
+    message = _app.amqp.as_task_v2(
+        str(order.job),
+        TASK_NAME,
+        args=(order.model_dump(mode="json"),),
+        argsrepr="(order)",  # headers and logs shall not have what the order carries
+        kwargsrepr="{}",
+        ignore_result=True,
+    )
+    host = str(order.host)
+    kept = host in _kept()
+    try:
+        _put(_producer(host), message)
+    except Exception:
+        _forget(host)
+        if not kept:
+            raise
+        _put(_producer(host), message)
+
+
+def _put(producer: Producer, message: Any) -> None:
+    producer.publish(
+        message.body,
+        exchange="",
+        routing_key=QUEUE,
+        serializer="auth",
+        headers=message.headers,
+        retry=False,
+        **message.properties,
+    )
+
+
+def _kept() -> OrderedDict[str, Producer]:
+    """This thread's producers by host, the one used last at the end."""
+    found: OrderedDict[str, Producer] | None = getattr(_local, "producers", None)
+    if found is None or _local.url != settings.REDIS_URL:
+        found = _local.producers = OrderedDict()
+        _local.url = settings.REDIS_URL
+    return found
+
+
+def _producer(host: str) -> Producer:
+    """A producer on the host's island; making one takes longer than sending, so each thread keeps some."""
+    kept = _kept()
+    if host not in kept:
+        options = {
+            "global_keyprefix": keys.prefix(UUID(host)),
+            "socket_timeout": TIMEOUT_S,
+            "socket_connect_timeout": TIMEOUT_S,
+            # Whoever asked for the job is waiting: one try, and the sweep does the rest.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
+        }
+        connection = Connection(broker_url(), transport_options=options)
+        kept[host] = Producer(connection, auto_declare=False)
+        while len(kept) > KEPT_MAX:
+            _forget(next(iter(kept)))
+    kept.move_to_end(host)
+    return kept[host]
+
+
+def _forget(host: str) -> None:
+    producer = _kept().pop(host, None)
+    if producer is not None and producer.connection is not None:
+        producer.connection.release()
 
 
 def register_serializer() -> None:

@@ -24,8 +24,8 @@ from machines.models import Container, Host, Release
 from tasks import dispatch, pki
 from tasks import redis as tasks_redis
 from teams.models import Role, SiteRole, SiteRoleName, Team
-from tests.stack_fixture import stack as stack  # the fixture of end-to-end and browser tests
 from tests.factories import ContainerFactory, HostFactory, MembershipFactory, ReleaseFactory, TeamFactory, UserFactory
+from tests.stack_fixture import stack as stack  # the fixture of end-to-end and browser tests
 
 
 @pytest.fixture(scope="session")

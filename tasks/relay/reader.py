@@ -18,7 +18,7 @@ import redis.asyncio
 import structlog
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
@@ -150,8 +150,6 @@ def _drop_connection() -> None:
 
 def store(entries: list[Entry]) -> None:
     """Store a batch. If something in it breaks the transaction, one by one, and skip what cannot be stored."""
-    if not connection.in_atomic_block:
-        close_old_connections()
     try:
         with transaction.atomic():
             _store(entries)

@@ -65,6 +65,38 @@ def test_a_tampered_order_does_not_verify(owner: User, container: Container, red
         verified(message)
 
 
+def test_headers_tell_nothing_of_what_the_order_carries(
+    owner: User, container: Container, redis: Redis, committed: Any
+) -> None:
+    with committed():
+        ask(owner, container, SetPassword(name="web1", root_password_hash=HASH))
+    (message,) = queue(redis, container.host_id)
+    assert HASH not in json.dumps(message["headers"]) and "web1" not in json.dumps(message["headers"])
+
+
+def test_a_redis_that_was_restarted_or_emptied_takes_the_next_order(
+    owner: User, container: Container, redis: Redis, redis_server: RedisServer
+) -> None:
+    first, second, third = (ask(owner, container) for _ in range(3))
+    assert dispatch.send(first)
+    redis.flushall()
+    assert dispatch.send(second)
+    assert [message["headers"]["id"] for message in queue(redis, container.host_id)] == [str(second.pk)]
+    redis_server.stop()
+    assert not dispatch.send(third)
+    redis_server.start()
+    assert dispatch.send(third)
+    assert len(queue(redis, container.host_id)) == 2
+
+
+def test_a_thread_keeps_few_connections(owner: User, redis_server: RedisServer, container: Container) -> None:
+    for _ in range(dispatch.KEPT_MAX + 3):
+        job = ask(owner, container)
+        job.host_id = uuid.uuid4()
+        assert dispatch.send(job)
+    assert len(dispatch._kept()) == dispatch.KEPT_MAX
+
+
 def test_every_key_is_below_the_hosts_prefix(owner: User, container: Container, redis: Redis, committed: Any) -> None:
     with committed():
         ask(owner, container)

@@ -51,7 +51,7 @@ async def until(check: Callable[[], Any], seconds: float = 10) -> Any:
     """Wait for a condition, with a limit."""
     ask_database = sync_to_async(check)
     async with asyncio.timeout(seconds):
-        while not (found := await ask_database()):
+        while not (found := await ask_database()):  # noqa: ASYNC110 - the condition is in a database
             await asyncio.sleep(0.005)
     return found
 
