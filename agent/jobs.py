@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Celery
 from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from kombu import Queue
 
 from agent import broker, gate, locks, log
@@ -105,6 +106,16 @@ class OrderConsumer(Consumer):
     def _is_under_way(self, store: Store, order: Order) -> bool:
         """A second copy of an order that a process works on now: that one reports its end."""
         return store.is_running(order.job) and locks.is_held(locks.job(str(order.job)))
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Try for ever, every 5 s at the latest, so that a Redis which is back is used soon."""
+
+        def tell(error: Exception, interval: float) -> None:
+            _log.warning("Redis is not there: %s; trying again in %.1f s", error, interval)
+
+        return conn.ensure_connection(
+            tell, None, interval_start=0.5, interval_step=0.5, interval_max=5.0, callback=maybe_shutdown
+        )
 
     def on_ready(self) -> None:
         """Take back what earlier connections got and did not finish: this host's queue has no other consumer."""

@@ -65,6 +65,13 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
+def _usage(ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, key_cert_sign=ca, crl_sign=ca, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
 def make_signer(name: str = "orders") -> SecureSerializer:
     """Celery's auth serializer with a key of its own; `.certificate_pem` is what agents pin."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -110,6 +117,13 @@ class SmallPortal:
             .not_valid_after(now + timedelta(days=90))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )  # fmt: skip
+        # Python 3.13 verifies strictly (RFC 5280): key identifiers and key usage must be there.
+        issuer = x509.SubjectKeyIdentifier.from_public_key(self._ca_key.public_key())
+        builder = (
+            builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False)
+            .add_extension(_usage(ca), critical=True)
+        )
         if not ca:
             names = [x509.IPAddress(ipaddress.ip_address(one)) for one in {self.address, "127.0.0.1"}]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
