@@ -102,9 +102,14 @@ class SetPassword(_OnContainer):
 
 
 class Remove(_OnContainer):
-    """Stop and remove the container with all its data and settings. Removing what is not there succeeds."""
+    """Stop and remove the container with all its data and settings. Removing what is not there succeeds.
+
+    With `only_managed` a machine that somebody made by hand under this name stays: the portal asks so for a
+    container that, as far as it knows, was never made.
+    """
 
     kind: Literal[Kind.REMOVE] = Kind.REMOVE
+    only_managed: bool = False
 
 
 class Inventory(_Params):

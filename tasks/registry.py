@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from contract.events import Event
 from contract.live import StateMessage
+from contract.orders import Params
 from tasks.models import Job
 
 
@@ -35,6 +36,9 @@ class Handlers(Protocol):
 
     def retry_allowed(self, by: User, job: Job) -> None:
         """Raise PortalError if the job cannot be run again as things stand (container gone, host revoked)."""
+
+    def retry_params(self, job: Job, params: Params) -> Params:
+        """What a retry shall ask for: the same, with data that was mended since (a release's mirror) as it is now."""
 
     def may_run(self, job: Job) -> bool:
         """False: a waiting job has lost its sense (host revoked, container removed) and must not be sent."""

@@ -194,7 +194,7 @@ def job_retry(*, by: User, job: Job) -> Job:
     handlers().retry_allowed(by, job)
     return job_request(
         by=by,
-        params=PARAMS.validate_python(sealing.join(job.params, job.sealed)),
+        params=handlers().retry_params(job, PARAMS.validate_python(sealing.join(job.params, job.sealed))),
         title=job.title,
         host_id=job.host_id,
         host_name=job.host_name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent import records
 from agent.operations import create
 from agent.operations.context import Context, Plan
 from contract.orders import Remove
@@ -16,6 +17,9 @@ def plan(params: Remove) -> Plan:
 async def run(ctx: Context, params: Remove) -> dict[str, Any]:
     """Removing what is not there, or only in part, succeeds."""
     with ctx.step("remove"):
+        if params.only_managed and records.machine(params.name) is None:
+            ctx.output([f"Nothing of the portal's is called {params.name} here."])
+            return {"existed": False}
         existed = await ctx.machined.image_exists(params.name)
         ctx.command("machinectl", "terminate", params.name)
         ctx.command("machinectl", "remove", params.name)

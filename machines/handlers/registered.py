@@ -9,9 +9,9 @@ from django.contrib.auth.models import User
 
 from contract.events import Event
 from contract.live import Heartbeat, InventoryReport, MachineChanged, StateMessage
-from contract.orders import Kind
+from contract.orders import BuildImage, Create, Kind, Params
 from machines.handlers import heartbeat, inventory, jobs
-from machines.models import Container, Host
+from machines.models import Container, Host, Release
 from tasks.models import Job
 from teams.errors import Conflict
 from teams.permissions import Permission, require
@@ -60,6 +60,13 @@ class MachineHandlers:
             )
         if container is not None:
             _check_makes_sense(job, container)
+
+    def retry_params(self, job: Job, params: Params) -> Params:
+        """A release is data that operators mend: a retry takes the recipe as it is now."""
+        if not isinstance(params, BuildImage | Create):
+            return params
+        release = Release.objects.filter(slug=params.release.slug).first()
+        return params if release is None else params.model_copy(update={"release": release.spec()})
 
     def may_run(self, job: Job) -> bool:
         if not Host.objects.enrolled().filter(pk=job.host_id).exists():

@@ -124,7 +124,8 @@ def container_remove(*, by: User, container: Container) -> Job:
     """Remove it with all its data; whatever state it is in. On a revoked host only the portal's entry goes."""
     require(by, Permission.CONTAINER_REMOVE, container.team, owner_id=container.owner_id)
     container = _locked(container)
-    params, title = orders.Remove(name=container.name), f"Remove container {container.name}"
+    params = orders.Remove(name=container.name, only_managed=not container.created)
+    title = f"Remove container {container.name}"
     if container.host.revoked_at is not None:
         return _ask(by, container, params, title, ask=job_done)
     return _ask(by, container, params, title)

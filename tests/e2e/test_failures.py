@@ -120,11 +120,9 @@ def test_a_killed_part_of_the_portal_comes_back_and_loses_nothing(stack: Stack, 
     api = stack.api
     container, job = api.create(f"plug-{victim}", "lab1")
     pid = next(
-        int(word.removeprefix("pid="))
+        int(line.split()[line.split().index("pid") + 1])
         for line in stack.dev("status").splitlines()
         if line.split()[:1] == [victim]
-        for word in line.split()
-        if word.startswith("pid=")
     )
     os.kill(pid, signal.SIGKILL)
 

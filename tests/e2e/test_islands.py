@@ -51,7 +51,7 @@ def ids(stack: Stack) -> dict[str, str]:
 
 def test_a_captured_hosts_credentials_reach_no_other_hosts_keys(stack: Stack) -> None:
     other = ids(stack)["lab2"]
-    printed = stack.hosts["lab1"].run(["/opt/nspawnweb-agent/bin/python", "-c", PROBE, other]).stdout
+    printed = stack.hosts["lab1"].run(["/opt/nspawnweb-agent/current/bin/python", "-c", PROBE, other]).stdout
     found = json.loads(printed)
     assert found.pop("own") == "allowed"
     assert set(found.values()) == {"refused"}, found

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.stack import Stack
+from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.e2e
 HOSTS = ("lab1", "lab2")
@@ -26,9 +26,9 @@ def test_a_container_lives_from_create_to_remove(stack: Stack, host: str) -> Non
     container, job = api.create("life", host)
     assert container["state"] == "creating"
     api.done(job, timeout=300)
-    running = api.state(container, "running")
+    api.state(container, "running")
     assert lab_host.run(["machinectl", "show", "life", "-p", "State"]).stdout.strip() == "State=running"
-    assert running["addresses"], "a running container has an address"
+    wait_for("an address", lambda: api.get(f"/containers/{container['id']}")["addresses"], timeout=30)
 
     api.done(api.act(container, "enable"))
     assert systemctl(stack, host, "is-enabled", "systemd-nspawn@life") == "enabled"
