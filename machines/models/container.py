@@ -67,3 +67,14 @@ class Container(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def reachable(self) -> list[str]:
+        """The addresses that others can use, IPv4 first; link-local ones (RFC 4291 2.5.6) work on one link only."""
+        usable = [address for address in self.addresses if not str(address).lower().startswith("fe80")]
+        return sorted(usable, key=lambda address: ":" in str(address))
+
+    @property
+    def address(self) -> str:
+        """The one to show in a list; empty if there is none."""
+        return next(iter(self.reachable), "")

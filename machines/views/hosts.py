@@ -94,7 +94,7 @@ def _host_page(
         "can_create": host.revoked_at is None and teams_with(request.user, Permission.CONTAINER_CREATE).exists(),
         "can_manage": manage,
         "can_build": access.allowed(Permission.IMAGE_BUILD),
-        "checks": _checks(host),
+        **_checks(host),
         "images": _images(host),
         "containers": list(standing.select_related("team", "owner").order_by("name")[:50]),
         "container_count": standing.count(),
@@ -108,10 +108,22 @@ def _host_page(
     return render_page(request, "machines/host_detail.html", context, parts={"head", "images"}, status=status)
 
 
-def _checks(host: Host) -> list[dict[str, Any]]:
-    """The doctor's lines, what is wrong first."""
-    order = {"fail": 0, "warn": 1}
-    return sorted(host.facts.get("checks") or [], key=lambda check: order.get(check.get("result", ""), 2))
+def _checks(host: Host) -> dict[str, Any]:
+    """The doctor's lines: what is wrong and how to mend it, the worst first, and what is fine."""
+    checks = host.facts.get("checks") or []
+    wrong = sorted(
+        (check for check in checks if check.get("result") != "ok"), key=lambda check: check["result"] != "fail"
+    )
+    problems = [
+        {
+            "tone": "bad" if check["result"] == "fail" else "warn",
+            "what": f"{check['title']}: {check['found']}",
+            "why": f"Wanted: {check['wanted']}",
+            "mend": check.get("mend", ""),
+        }
+        for check in wrong
+    ]
+    return {"problems": problems, "fine": [check for check in checks if check.get("result") == "ok"]}
 
 
 def _images(host: Host) -> list[dict[str, Any]]:

@@ -1,6 +1,11 @@
 // A request that failed says so, in three parts where the answer has them.
 import { toast } from "./toasts.js";
 
+// A request that a newer one replaces, or that ends with the page, is no error; htmx would log it as one.
+window.htmx.logger = (element, event, detail) => {
+  if (event === "htmx:sendAbort" || (event === "htmx:afterRequest" && detail.xhr?.status === 0)) delete detail.error;
+};
+
 document.body.addEventListener("htmx:responseError", ({ detail }) => {
   const { status } = detail.xhr;
   if (status === 401 || status === 403) {

@@ -72,6 +72,7 @@ class Session {
     this.term.attachCustomKeyEventHandler((event) => this.key(event));
     this.resizer = new ResizeObserver(() => this.refit());
     this.tries = 0;
+    this.ahead = [];
     addEventListener("online", () => this.retryNow());
     document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow());
   }
@@ -178,6 +179,7 @@ class Session {
       this.term.reset();
       this.say("ready", "Connected");
       this.tell({ resize: [this.term.cols, this.term.rows] });
+      if (this.ahead.length) this.send(Uint8Array.from(this.ahead.splice(0)));
     }
     if (message.skipped) this.term.write("\r\n\x1b[2m[some output was skipped]\x1b[0m\r\n");
     if (message.closed !== undefined) this.lastWords = message.closed;
@@ -216,8 +218,13 @@ class Session {
   // --- keys ---
 
   send(bytes) {
-    if (!this.ready) return;
+    if (!this.ready) return this.keep(bytes);
     for (let at = 0; at < bytes.length; at += CHUNK) this.socket.send(bytes.subarray(at, at + CHUNK));
+  }
+
+  /** What is typed while the first connection is made goes to the shell when it is there; a page of it at most. */
+  keep(bytes) {
+    if (!this.ended && this.tries === 0 && this.ahead.length < 4096) this.ahead.push(...bytes);
   }
 
   tell(message) {
