@@ -72,10 +72,25 @@ export class LogView {
     const matching = this.part("filter").getAttribute("aria-pressed") === "true" && this.needle;
     const { extra, needle } = this;
     const accept = matching ? (line) => holds(line, needle) && (!extra || extra(line)) : extra;
-    this.model.filter(accept);
+    const { model, view } = this;
+    // Who reads somewhere stays there: at the hit, else at the topmost line.
+    const reading = this.hits[this.hit] ?? model.atRow(view.scrollTop / ROW);
+    const number = !this.following && model.shown ? model.number(reading) : 0;
+    model.filter(accept);
     if (this.following) this.toEnd();
+    else if (number) this.stayAt(number);
     this.research();
     this.later();
+  }
+
+  /** The line of a number, or the next one that is shown, comes to the upper third. */
+  stayAt(number) {
+    let position = 0;
+    while (position < this.model.shown - 1 && this.model.number(position) < number) position++;
+    this.space.style.height = `${this.model.rows * ROW}px`;
+    this.moved = true;
+    this.view.scrollTop = Math.max(0, this.model.rowOf(position) * ROW - this.view.clientHeight / 3);
+    if (this.hit >= 0 && this.needle) this.hit = this.model.find(this.needle).indexOf(position);
   }
 
   /** At most one drawing a frame, whatever arrives. */
@@ -151,6 +166,7 @@ export class LogView {
 
   onScroll() {
     const { view } = this;
+    if (view.scrollHeight <= view.clientHeight) return this.later(); // nothing to scroll says nothing
     const atEnd = view.scrollTop + view.clientHeight >= view.scrollHeight - ROW;
     if (this.moved) this.moved = false;
     else if (atEnd !== this.following) this.setFollowing(atEnd);
