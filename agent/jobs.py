@@ -38,7 +38,7 @@ class AgentApp(Celery):
 def make_app(config: Config, store: Store) -> AgentApp:
     """The app with its one task."""
     broker.install()
-    app = AgentApp("nspawnweb-agent", broker=config.redis_url(), set_as_current=False, autofinalize=True)
+    app = AgentApp("nspawnweb-agent", broker=config.redis_url(), set_as_current=False, fixups=[])
     app.conf.update(
         broker_use_ssl=config.redis_tls() if config.redis_url().startswith("rediss:") else None,
         broker_transport_options={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from agent.systemd.systemd1 import JobFailed
 
 BOOT_S = 600.0
 """How long a container may boot: first boots that install things are slow."""
+_TIDY_S = 10.0
+"""How long systemd-nspawn may take to tidy up after its machine was killed."""
 _GONE_S = 30.0
 """How long a killed machine may take to vanish."""
 
@@ -117,9 +120,14 @@ async def stop_hard(ctx: Context, name: str) -> None:
         pass
     async with ctx.machined.removals() as removed:
         await ctx.machined.await_removed(removed, name, _GONE_S)
+    await _clear_runtime(ctx, name)
 
 
 async def _kill_all(ctx: Context, name: str) -> None:
+    """Kill its PID 1: the kernel kills the rest of the namespace, and systemd-nspawn, left alive, tidies up."""
+    with contextlib.suppress(NoSuchMachine, TimeoutError):
+        await ctx.machined.kill(name, signal.SIGKILL)
+        await _await_down(ctx, name, _TIDY_S)
     active = await ctx.systemd.unit_property(paths.unit_name(name), "ActiveState")
     try:
         if active not in ("inactive", "failed"):
@@ -129,8 +137,15 @@ async def _kill_all(ctx: Context, name: str) -> None:
     except (NoSuchUnit, NoSuchMachine):
         pass
     except DBusError as error:
-        if "No process" not in error.message and "no process" not in error.message:
+        if "no process" not in error.message.lower():
             raise
+
+
+async def _await_down(ctx: Context, name: str, limit_s: float) -> None:
+    unit = paths.unit_name(name)
+    async with asyncio.timeout(limit_s), ctx.systemd.changes(unit) as changes:
+        while await ctx.systemd.unit_property(unit, "ActiveState") not in ("inactive", "failed"):
+            await changes.next()
 
 
 async def is_up(ctx: Context, name: str) -> bool:
