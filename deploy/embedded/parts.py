@@ -1,4 +1,4 @@
-"""The parts of the embedded portal, in the order in which they start."""
+"""The parts of the embedded portal, in the order in which they start: what others need first, pages last."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def parts(options: Options, layout: Layout) -> list[Part]:
     web += ["--no-server-header", "--no-access-log", "--timeout-graceful-shutdown", "5", "--ws-max-size", "1048576"]
     celery = ["-m", "celery", "-A", "nspawnweb", "worker", "--beat", "--without-gossip", "--without-mingle"]
     found = [
-        part("web", *web, "--lifespan", "off", ready=f"tcp:{address}"),
         part("hosts", "-m", "nspawnweb.hosts_listener", "--port", str(options.agent_port)),
         part("relay", str(Path(__file__).resolve().parents[2] / "manage.py"), "relay"),
         part("worker", *celery, "--without-heartbeat", "--loglevel", "INFO", "--hostname", "portal@%h"),
+        part("web", *web, "--lifespan", "off", ready=f"tcp:{address}"),
     ]
     if not os.environ.get("NSPAWNWEB_REDIS_URL"):
         redis = layout.redis(options.redis_port)
