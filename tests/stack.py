@@ -26,7 +26,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def wait_for(what: str, probe: Callable[[], T], *, timeout: float = 30, every: float = 0.1) -> T:
+def wait_for(what: str, probe: Callable[[], T | None], *, timeout: float = 30, every: float = 0.1) -> T:
     """The first true answer of `probe`; AssertionError naming `what` and the last answer after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
@@ -168,9 +168,7 @@ def running(*, hosts: int = 2) -> Iterator[Stack]:
     try:
         dev(var, "up", "--detach", "--hosts", str(hosts), "--port", str(port))
         stack = _connect(var, port)
-        wait_for(
-            "all hosts online", lambda: [h["online"] for h in stack.api.get("/hosts")["items"]] == [True] * hosts
-        )
+        wait_for("all hosts online", lambda: [h["online"] for h in stack.api.get("/hosts")["items"]] == [True] * hosts)
         yield stack
     finally:
         dev(var, "down")

@@ -25,7 +25,10 @@ def release(stack: Stack, slug: str, **fields: object) -> Iterator[None]:
         yield
     finally:
         stack.dev(
-            "manage", "shell", "-c", f"from machines.models import Release; Release.objects.filter(slug={slug!r}).delete()"
+            "manage",
+            "shell",
+            "-c",
+            f"from machines.models import Release; Release.objects.filter(slug={slug!r}).delete()",
         )
 
 
