@@ -27,9 +27,9 @@ WAIT = """
 until case "$(systemctl -M "$1" is-system-running --wait 2>/dev/null)" in running|degraded) true;; *) false;; esac
 do sleep 0.01; done
 """
-RAW = "set -eu\nmachinectl clone -q \"$2\" \"$1\"\nsystemctl start systemd-nspawn@\"$1\"\n" + WAIT
+RAW = 'set -eu\nmachinectl clone -q "$2" "$1"\nsystemctl start systemd-nspawn@"$1"\n' + WAIT
 RECIPE = (
-    'set -eu\ndebootstrap --variant=minbase --include=systemd-sysv,dbus,libpam-systemd bookworm '
+    "set -eu\ndebootstrap --variant=minbase --include=systemd-sysv,dbus,libpam-systemd bookworm "
     '"/var/lib/machines/$1" >/dev/null\nsystemctl start systemd-nspawn@"$1"\n' + WAIT
 )
 CLEAN = 'machinectl terminate "$1" 2>/dev/null; for i in $(seq 100); do machinectl remove "$1" 2>/dev/null && break; sleep 0.05; done'

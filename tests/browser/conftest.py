@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.stack import Stack
+from tests.stack_fixture import empty_hosts as empty_hosts
 
 expect.set_options(timeout=10_000)
 

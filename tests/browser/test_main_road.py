@@ -32,7 +32,18 @@ def test_from_login_to_a_shell_and_to_the_end(admin: Page, stack: Stack) -> None
     journal = page.locator("[data-testid=journal]")
     expect(journal).to_contain_text("systemd", timeout=20_000)
     stack.hosts["lab1"].run(
-        ["systemd-run", "-q", "-M", "browser1", "--pipe", "--wait", "--collect", "--", "logger", "a line <b>just</b> now"]
+        [
+            "systemd-run",
+            "-q",
+            "-M",
+            "browser1",
+            "--pipe",
+            "--wait",
+            "--collect",
+            "--",
+            "logger",
+            "a line <b>just</b> now",
+        ]
     )
     expect(journal).to_contain_text("a line <b>just</b> now")
 
