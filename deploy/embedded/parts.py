@@ -24,7 +24,7 @@ def parts(options: Options, layout: Layout) -> list[Part]:
     found = [
         part("hosts", "-m", "nspawnweb.hosts_listener", "--port", str(options.agent_port)),
         part("relay", str(Path(__file__).resolve().parents[2] / "manage.py"), "relay"),
-        part("worker", *celery, "--without-heartbeat", "--loglevel", "INFO", "--hostname", "portal@%h"),
+        part("worker", *celery, "--without-heartbeat", "--loglevel", "WARNING", "--hostname", "portal@%h"),
         part("web", *web, "--lifespan", "off", ready=f"tcp:{address}"),
     ]
     if not os.environ.get("NSPAWNWEB_REDIS_URL"):
