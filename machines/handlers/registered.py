@@ -12,6 +12,7 @@ from contract.live import Heartbeat, InventoryReport, MachineChanged, StateMessa
 from contract.orders import BuildImage, Create, Kind, Params
 from machines.handlers import heartbeat, inventory, jobs
 from machines.models import Container, Host, Release
+from machines.services.releases import release_spec
 from tasks.models import Job
 from teams.errors import Conflict
 from teams.permissions import Permission, require
@@ -66,7 +67,7 @@ class MachineHandlers:
         if not isinstance(params, BuildImage | Create):
             return params
         release = Release.objects.filter(slug=params.release.slug).first()
-        return params if release is None else params.model_copy(update={"release": release.spec()})
+        return params if release is None else params.model_copy(update={"release": release_spec(release)})
 
     def may_run(self, job: Job) -> bool:
         if not Host.objects.enrolled().filter(pk=job.host_id).exists():

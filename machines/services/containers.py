@@ -14,6 +14,7 @@ from contract.live import MachineInfo
 from contract.names import NameRuleError, check_container_name
 from machines.models import Container, ContainerState, DiscoveredMachine, Host, Release
 from machines.services.passwords import check_password, crypt_hash
+from machines.services.releases import release_spec
 from tasks import notify
 from tasks.models import Job
 from tasks.services import job_done, job_request
@@ -48,19 +49,9 @@ def create_params(spec: CreateSpec) -> orders.Create:
             hint="Pick another release.",
             field="release",
         )
-    try:
-        release = spec.release.spec()
-    except ValueError as error:
-        raise Invalid(
-            "release_broken",
-            f"The recipe of {spec.release.title} breaks a rule.",
-            str(error)[:500],
-            "Ask an operator to mend it.",
-            field="release",
-        ) from error
     return orders.Create(
         name=spec.name,
-        release=release,
+        release=release_spec(spec.release),
         root_password_hash=crypt_hash(spec.root_password) if spec.root_password else None,
         start=spec.start,
         autostart=spec.autostart,

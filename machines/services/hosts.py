@@ -10,11 +10,12 @@ from audit.services import record
 from contract import orders
 from contract.events import Failure
 from machines.models import Container, ContainerState, DiscoveredMachine, Host, Release
+from machines.services.releases import release_spec
 from tasks import hostlink, notify
 from tasks.models import Job, JobState
 from tasks.services import job_request
 from tasks.transitions import transition
-from teams.errors import Conflict, Invalid
+from teams.errors import Conflict
 from teams.permissions import Permission, require
 
 
@@ -53,15 +54,9 @@ def image_build(*, by: User, host: Host, release: Release, rebuild: bool = False
     require(by, Permission.IMAGE_BUILD)
     if host.enrolled_at is None or host.revoked_at is not None:
         raise Conflict("host_not_enrolled", f"Host {host.name} takes no orders.", "It is not enrolled, or was revoked.")
-    try:
-        spec = release.spec()
-    except ValueError as error:
-        raise Invalid(
-            "release_broken", f"The recipe of {release.title} breaks a rule.", str(error)[:500], field="release"
-        ) from error
     return job_request(
         by=by,
-        params=orders.BuildImage(release=spec, rebuild=rebuild),
+        params=orders.BuildImage(release=release_spec(release), rebuild=rebuild),
         title=f"{'Rebuild' if rebuild else 'Build'} base image {release.slug}",
         host_id=host.pk,
         host_name=host.name,

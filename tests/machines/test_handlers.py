@@ -35,6 +35,7 @@ from machines.services import containers, upkeep
 from machines.services.containers import CreateSpec, container_create
 from tasks.models import Job
 from tasks.services import job_cancel, job_retry
+from teams.errors import Invalid
 from teams.models import Team
 from tests.factories import DiscoveredFactory, HostFactory, facts
 from tests.tasks.helpers import event, finished, started, story, tell
@@ -109,6 +110,28 @@ class TestCreating:
         tell(host, *story(removing, started(), finished()))
         container.refresh_from_db()
         assert container.removed_at is not None
+
+    def test_a_retry_takes_the_release_as_it_was_mended(
+        self, made: tuple[Container, Job], host: Host, owner: User, sent: list[Any], committed: Any
+    ) -> None:
+        _, job = made
+        tell(host, *story(job, started(), finished("failed")))
+        Release.objects.filter(slug="debian-bookworm").update(mirror="http://mirror.example/debian")
+        with committed():
+            job_retry(by=owner, job=Job.objects.get(pk=job.pk))
+        assert sent[-1].params.release.mirror == "http://mirror.example/debian"
+        Release.objects.filter(slug="debian-bookworm").update(mirror="file:///etc")
+        with pytest.raises(Invalid, match="breaks a rule"):
+            job_cancel(by=owner, job=Job.objects.latest("created_at"))
+            job_retry(by=owner, job=Job.objects.latest("created_at"))
+
+    def test_removing_one_that_never_was_spares_a_strangers_machine(
+        self, made: tuple[Container, Job], host: Host, owner: User
+    ) -> None:
+        container, job = made
+        tell(host, *story(job, started(), finished("failed")))
+        container.refresh_from_db()
+        assert containers.container_remove(by=owner, container=container).params["only_managed"] is True
 
     def test_one_cancelled_before_it_began_is_failed_at_once(self, made: tuple[Container, Job], owner: User) -> None:
         container, job = made
