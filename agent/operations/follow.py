@@ -16,6 +16,8 @@ from agent.operations.context import Context
 
 _BATCH_S = 0.1
 """Lines that come within this time travel in one event."""
+_SILENCE_S = 3.0
+"""After so long without a line look by ourselves: inotify may be used up or say nothing on this file system."""
 _LINE_LIMIT = 1024 * 1024
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -60,9 +62,13 @@ async def _take(reader: asyncio.StreamReader) -> tuple[str, list[str]] | None:
     return _parse(raw) if raw else None
 
 
-async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[tuple[str, list[str]]]:
-    """Entries, gathered for a tenth of a second."""
-    while first := await _take(reader):
+async def _batches(reader: asyncio.StreamReader, silence_s: float | None) -> AsyncIterator[tuple[str, list[str]]]:
+    """Entries, gathered for a tenth of a second. Raises TimeoutError after a silence, if one is given."""
+    while True:
+        async with asyncio.timeout(silence_s):
+            first = await _take(reader)
+        if first is None:
+            return
         cursor, lines = first
         deadline = asyncio.get_running_loop().time() + _BATCH_S
         try:
@@ -75,12 +81,23 @@ async def _batches(reader: asyncio.StreamReader) -> AsyncIterator[tuple[str, lis
         yield cursor, lines
 
 
-async def _ship(ctx: Context, reader: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
-    async for cursor, lines in _batches(reader):
+async def _ship(
+    ctx: Context, reader: asyncio.StreamReader, on_line: Callable[[str], None], silence_s: float | None = None
+) -> None:
+    async for cursor, lines in _batches(reader, silence_s):
         ctx.output(lines, cursor=cursor)
         ctx.cursor = cursor
         for line in lines:
             on_line(line)
+
+
+async def _ship_for_ever(ctx: Context, unit: str, on_line: Callable[[str], None]) -> None:
+    """Each follower begins after the last line that was taken, so changing it loses and repeats nothing."""
+    while True:
+        async with _journalctl(_argv(unit, ctx.cursor, "--follow", "--no-tail")) as reader:
+            with contextlib.suppress(TimeoutError):
+                await _ship(ctx, reader, on_line, _SILENCE_S)
+                await asyncio.sleep(_SILENCE_S)  # it ended by itself: not at once again
 
 
 async def _ended(ctx: Context, unit: str) -> None:
@@ -95,13 +112,12 @@ async def _ended(ctx: Context, unit: str) -> None:
 
 async def follow_unit(ctx: Context, unit: str, on_line: Callable[[str], None]) -> dict[str, Any]:
     """Emit the unit's output until it ended; its service properties (Result, ExecMainStatus)."""
-    async with _journalctl(_argv(unit, ctx.cursor, "--follow", "--no-tail")) as reader:
-        shipping = asyncio.ensure_future(_ship(ctx, reader, on_line))
-        try:
-            await _ended(ctx, unit)
-        finally:
-            shipping.cancel()
-            await asyncio.gather(shipping, return_exceptions=True)
+    shipping = asyncio.ensure_future(_ship_for_ever(ctx, unit, on_line))
+    try:
+        await _ended(ctx, unit)
+    finally:
+        shipping.cancel()
+        await asyncio.gather(shipping, return_exceptions=True)
     await _sync()
     async with _journalctl(_argv(unit, ctx.cursor)) as reader:
         await _ship(ctx, reader, on_line)
