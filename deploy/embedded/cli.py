@@ -70,7 +70,7 @@ def _up(arguments: argparse.Namespace, layout: Layout) -> int:
         raise ControlError(f"--port {wanted.port}: choose one from 1 to {65535 - options.REDIS_OFFSET}.")
     if control.read_status(layout) is not None:
         return _up_already(arguments, former, wanted, layout)
-    with control.start_lock(layout) as lock:
+    with control.start_lock(layout) as lock, hosts.booting(layout):
         wanted.save(layout)
         prepare.django_ready(wanted, layout)
         prepare.before_start(wanted, layout, say)

@@ -5,6 +5,7 @@ Runs inside `./dev up` with Django set up by `django_ready`; nothing here needs 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
@@ -13,6 +14,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.embedded.control import ControlError
 from deploy.embedded.options import PYTHON, ROOT, Layout, Options
 from deploy.embedded.redis_server import write_private
 
@@ -85,30 +87,31 @@ def _static_key() -> str:
 
 
 def _bundle(layout: Layout, say: Say) -> None:
-    """The agent's bundle; made in a shared cache beside the code when the state folder is another (tests have many)."""
+    """The agent's bundle. It is made once beside the code and copied from there: test runs have many state folders."""
     from agent.packaging import bundle
 
-    target = layout.var / "agent-bundle"
-    cache = ROOT / "var" / "agent-bundle"
+    target, cache = layout.var / "agent-bundle", ROOT / "var" / "agent-bundle"
     wanted = bundle.key()
     if _is_made(target, wanted):
         return
-    if target != cache and _is_made(cache, wanted):
-        fresh = target.with_name(f".agent-bundle-{os.getpid()}")
-        shutil.copytree(cache, fresh)
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
-        return
-    say("building the host agent's bundle (its wheels are fetched once)")
-    done = subprocess.run(
-        [str(PYTHON), "-m", "agent.packaging.bundle", str(target)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    cache.parent.mkdir(mode=0o700, exist_ok=True)
+    with (cache.parent / ".agent-bundle.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_made(cache, wanted):
+            say("building the host agent's bundle (its wheels are fetched once)")
+            _make_bundle(cache)
+        if target != cache:
+            fresh = target.with_name(f".agent-bundle-{os.getpid()}")
+            shutil.copytree(cache, fresh)
+            shutil.rmtree(target, ignore_errors=True)
+            fresh.rename(target)
+
+
+def _make_bundle(target: Path) -> None:
+    argv = [str(PYTHON), "-m", "agent.packaging.bundle", str(target)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"The agent's bundle could not be built:\n{done.stdout}{done.stderr}")
+        raise ControlError(f"The agent's bundle could not be built:\n{done.stdout}{done.stderr}")
 
 
 def _is_made(folder: Path, wanted: str) -> bool:
