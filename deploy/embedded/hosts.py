@@ -57,7 +57,7 @@ def wanted(layout: Layout, count: int | None, *, local: bool, say: Say) -> list[
     The first is this machine if systemd runs it and the doctor finds nothing wrong, else a lab host.
     """
     known = read(layout)
-    if count is None and not known:
+    if count is None and not layout.hosts.exists():
         if local and _fits(say):
             return [Known("localhost", LOCAL)]
         count = 1
