@@ -7,15 +7,22 @@ Topics: `jobs`, `job:<uuid>`, `containers`, `container:<uuid>`, `hosts`, `host:<
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
+import redis
 import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
+from tasks.redis import aclient, client
+
 log = structlog.get_logger(__name__)
 _PENDING = "_nspawnweb_topics"
+_NOTE = "portal:lately:"
+LATELY_S = 20
+"""As long as a page may take from being rendered to its subscription."""
 
 
 def group(topic: str) -> str:
@@ -47,10 +54,34 @@ def _flush() -> None:
 
 
 def _send(topics: list[str]) -> None:
+    if not topics:
+        return
     try:
+        _note(topics)
         async_to_sync(_asend)(topics)
     except Exception as error:  # a hint must never undo or fail the act that it tells of
         log.warning("notify_failed", topics=topics[:5], error=str(error))
+
+
+def _note(topics: list[str]) -> None:
+    """Before the hint: who subscribes from now on sees the note, who has subscribed gets the hint."""
+    with client().pipeline(transaction=False) as pipe:
+        for topic in topics:
+            pipe.set(_NOTE + topic, 1, ex=LATELY_S)
+        pipe.execute()
+
+
+async def lately(topics: Iterable[str]) -> set[str]:
+    """Those that changed within LATELY_S: a page that was rendered just before must look again."""
+    known = list(topics)
+    if not known:
+        return set()
+    try:
+        notes = await aclient().mget([_NOTE + topic for topic in known])
+    except redis.RedisError as error:
+        log.warning("notify_unread", error=str(error))
+        return set()
+    return {topic for topic, note in zip(known, notes, strict=True) if note}
 
 
 async def _asend(topics: list[str]) -> None:

@@ -13,3 +13,14 @@ from tests.stack import Stack, running
 def stack() -> Iterator[Stack]:
     with running(hosts=2) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def empty_hosts(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "stack" not in request.fixturenames:
+        yield
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    stack.remove_all()
+    yield
+    stack.remove_all()

@@ -9,7 +9,7 @@ from uuid import UUID
 from tasks.live.base import BadMessage, PortalSocket
 from tasks.live.registry import resolver
 from tasks.models import Job
-from tasks.notify import group
+from tasks.notify import group, lately
 
 TOPICS_MAX = 500
 GATHER_S = 0.15
@@ -62,7 +62,10 @@ class LivePages(PortalSocket):
             await self.join(group(topic))
         self._topics.update(seen)
         answer = {"subscribed": sorted(seen), "refused": sorted(set(wanted) - seen)}
+        missed = await lately(seen)
         await self.tell(answer)
+        for topic in sorted(missed):
+            await self.topic_changed({"topic": topic})
 
     async def _drop(self, topic: str) -> None:
         self._topics.discard(topic)

@@ -32,7 +32,10 @@ RECIPE = (
     "set -eu\ndebootstrap --variant=minbase --include=systemd-sysv,dbus,libpam-systemd bookworm "
     '"/var/lib/machines/$1" >/dev/null\nsystemctl start systemd-nspawn@"$1"\n' + WAIT
 )
-CLEAN = 'machinectl terminate "$1" 2>/dev/null; for i in $(seq 100); do machinectl remove "$1" 2>/dev/null && break; sleep 0.05; done'
+CLEAN = """
+machinectl terminate "$1" 2>/dev/null
+for i in $(seq 100); do machinectl remove "$1" 2>/dev/null && break; sleep 0.05; done
+"""
 
 
 def portal_ms(api: Api, name: str) -> float:

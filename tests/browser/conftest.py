@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.stack import Stack
 from tests.stack_fixture import empty_hosts as empty_hosts
@@ -37,11 +37,23 @@ def browser_context_args(browser_context_args: dict[str, Any], stack: Stack) -> 
     }
 
 
+def is_complaint(message: ConsoleMessage) -> bool:
+    """An error, but for what htmx says of a request that ended because the test went to another page."""
+    return message.type == "error" and not message.text.startswith(
+        ("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
+    )
+
+
 @pytest.fixture
 def admin(page: Page, stack: Stack) -> Iterator[Page]:
     """A page logged in as the administrator; the test fails on any console error or refused resource."""
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+
+    def heard(message: ConsoleMessage) -> None:
+        if is_complaint(message):
+            complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    page.on("console", heard)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/accounts/login/")
     page.get_by_label("Username").fill("admin")

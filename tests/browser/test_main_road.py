@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -17,7 +18,8 @@ SLOW = 180_000
 def create(page: Page, name: str) -> None:
     page.goto("/containers/new/")
     page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_text("Debian 12", exact=False).first.click()
+    page.get_by_role("radio", name=re.compile("Debian 12")).check(force=True)
+    page.get_by_role("radio", name=re.compile("^lab1")).check(force=True)
     page.get_by_role("button", name="Create container").click()
     expect(page).to_have_url(re.compile(r"/containers/[0-9a-f-]{36}/"))
 
@@ -49,7 +51,7 @@ def test_from_login_to_a_shell_and_to_the_end(admin: Page, stack: Stack) -> None
 
     page.get_by_role("link", name="Terminal").first.click()
     screen = page.locator("[data-testid=terminal]")
-    expect(screen).to_contain_text("root@browser1", timeout=20_000)
+    expect(screen).to_contain_text("root@browser1:~#", timeout=20_000)
     page.keyboard.type("echo $((6*7))-from-$(hostname)\n")
     expect(screen).to_contain_text("42-from-browser1")
     page.reload()
@@ -82,14 +84,15 @@ def test_a_job_is_followed_while_it_runs(admin: Page) -> None:
 
 def test_a_host_is_added_by_the_line_that_the_page_shows(admin: Page, stack: Stack) -> None:
     page = admin
-    newcomer = lab.up("newcomer", release="bookworm", var=stack.var)
+    name = f"newcomer-{secrets.token_hex(3)}"
+    newcomer = lab.up(name, release="bookworm", var=stack.var)
     try:
         page.goto("/hosts/add/")
-        page.get_by_label("Name", exact=True).fill("newcomer")
-        page.get_by_role("button", name=re.compile("line|Next|Add", re.I)).first.click()
-        line = page.locator("[data-testid=install-line]").inner_text().strip()
+        page.get_by_label("Name", exact=True).fill(name)
+        page.get_by_role("button", name="Show the line to paste").click()
+        line = page.locator("[data-testid=install-line] code").first.inner_text().strip()
         expect(page.locator("body")).to_contain_text(re.compile("waiting", re.I))
         newcomer.run(["sh", "-c", line.replace("localhost", newcomer.gateway)], timeout=300)
         expect(page.locator("body")).to_contain_text(re.compile("connected|online", re.I), timeout=60_000)
     finally:
-        lab.down("newcomer", purge=True, var=stack.var)
+        lab.down(name, purge=True, var=stack.var)

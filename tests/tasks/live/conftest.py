@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 import uvicorn
 from django.contrib.auth.models import User
 from django.db import connections
@@ -25,6 +26,13 @@ def host_fake(redis_server: RedisServer, transactional_db: None, pki_made: None,
     fake.stop()
 
 
+def forget_changes(url: str) -> None:
+    """Earlier tests' changes are no news to this one's pages."""
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter("portal:lately:*"):
+            client.delete(key)
+
+
 @pytest.fixture
 def address(
     redis_server: RedisServer, transactional_db: None, pki_made: None, settings: Any, monkeypatch: Any
@@ -38,6 +46,7 @@ def address(
             "CONFIG": {"hosts": [redis_server.url], "prefix": "portal:channels"},
         }
     }
+    forget_changes(redis_server.url)
     from nspawnweb.asgi import application
 
     listening = socket.socket()
