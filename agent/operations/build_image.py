@@ -20,7 +20,7 @@ from agent.operations.follow import follow_unit, last_lines
 from agent.systemd.systemd1 import JobFailed
 from contract.live import ImageInfo
 from contract.orders import BuildImage
-from contract.releases import ReleaseSpec
+from contract.releases import BuildTool, ReleaseSpec
 
 SPACE_BYTES = 700 * 2**20
 """What a small system takes while it is bootstrapped: 250 to 350 MiB, its packages, and room to breathe."""
@@ -197,7 +197,10 @@ async def _await_bootstrap(ctx: Context, release: ReleaseSpec, build: Build) -> 
     if result == "timeout":
         raise TimedOut(f"{release.tool.value} took longer than {LIMIT_S // 3600} hours.")
     if result != "success" or status != 0:
-        raise diagnosis.explain(release, await last_lines(build.unit, 400))
+        lines = await last_lines(build.unit, 400)
+        if release.tool is BuildTool.DEBOOTSTRAP:
+            raise await diagnosis.explain_debootstrap(release, lines, recipe.release_file(release))
+        raise diagnosis.explain(release, lines)
 
 
 async def _store(ctx: Context, release: ReleaseSpec, build: Build) -> ImageInfo:

@@ -6,8 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import httpx
+
 from agent.errors import AgentError
 from contract.releases import ReleaseSpec
+
+_PROBE_S = 10.0
 
 
 class BootstrapFailed(AgentError):
@@ -76,19 +80,32 @@ _ERROR = re.compile(
 _TELLING = re.compile(r"^(E|W|Err|error|fatal|mmdebstrap|dpkg)\b|error|fail|cannot|could not|unable", re.IGNORECASE)
 
 
-def explain(release: ReleaseSpec, lines: Sequence[str]) -> BootstrapFailed:
-    """The error that fits the tool's last words."""
+def explain(release: ReleaseSpec, lines: Sequence[str], *, only: str = "") -> BootstrapFailed:
+    """The error that fits the tool's last words; `only` names its code where that is known."""
     text = "\n".join(lines)
     telling = _last(lines, _ERROR) or _last(lines, _TELLING) or list(lines)[-8:]
     why = "\n".join(line[:300] for line in telling)
     for cause in _CAUSES:
-        if cause.pattern.search(text):
+        if only in ("", cause.code) and cause.pattern.search(text):
             what = cause.what.format(suite=release.suite)
             named = _PACKAGE.search(text) if cause.code == "package_unknown" else None
             if named:
                 what = f"Package {named.group(1).strip()} does not exist in suite {release.suite}."
             return BootstrapFailed(what, why=why, hint=cause.hint, code=cause.code)
     return BootstrapFailed(f"{release.tool.value} could not build {release.slug}.", why=why)
+
+
+async def explain_debootstrap(release: ReleaseSpec, lines: Sequence[str], url: str) -> BootstrapFailed:
+    """The same for debootstrap, which says no more than "failed getting release file": ask the mirror itself."""
+    error = explain(release, lines)
+    if error.code != "suite_unknown":
+        return error
+    try:
+        async with httpx.AsyncClient(timeout=_PROBE_S, follow_redirects=True) as client:
+            status = (await client.head(url)).status_code
+    except httpx.HTTPError as problem:
+        return explain(release, [*lines, f"E: could not connect: {problem}"], only="mirror_unreachable")
+    return explain(release, [*lines, f"E: {url} answered {status}"], only="suite_unknown")
 
 
 def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> list[str]:

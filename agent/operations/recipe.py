@@ -72,6 +72,11 @@ def sources(release: ReleaseSpec) -> list[str]:
     return [f"deb {signed} {mirror} {suite} {components}" for mirror, suite in suites]
 
 
+def release_file(release: ReleaseSpec) -> str:
+    """Where the mirror describes the suite; a mirror without it does not have the suite."""
+    return f"{_mirrors(release)[0].rstrip('/')}/dists/{release.suite}/Release"
+
+
 def argv(release: ReleaseSpec, target: Path) -> list[str]:
     """The program and its arguments that fill `target`."""
     keyring(release)

@@ -54,6 +54,14 @@ def trixie(agent_bundle: Path) -> Iterator[AgentHost]:
     yield from _host("agent-trixie", "trixie", "ext4", "3G", agent_bundle)
 
 
+@pytest.fixture
+def beta(bookworm: AgentHost) -> None:
+    """A running container; tests leave it so."""
+    if bookworm.do("host.inventory").result["machines"].get("beta") != "running":
+        bookworm.do("container.remove", name="beta")
+        assert bookworm.do("container.create", name="beta", release=BOOKWORM).outcome is Outcome.SUCCEEDED
+
+
 def _free(host: AgentHost) -> int:
     return int(host.run("df", "--output=avail", "-B1", "/var/lib/machines").split()[-1])
 
@@ -92,6 +100,7 @@ def test_clones_have_an_identity_of_their_own(bookworm: AgentHost) -> None:
     assert "enabled" in bookworm.run("systemctl", "is-enabled", "systemd-nspawn@alpha.service")
 
 
+@pytest.mark.usefixtures("beta")
 def test_a_container_resolves_and_reaches_the_network(bookworm: AgentHost) -> None:
     argv = ("systemd-run", "--quiet", "--pipe", "--wait", "--machine=beta", "resolvectl", "query", MIRROR)
     wait_until(lambda: f"{MIRROR}:" in bookworm.run(*argv, check=False), 60, "an answer of the resolver")
@@ -114,6 +123,7 @@ def test_power_and_password(bookworm: AgentHost) -> None:
     assert bookworm.do("host.inventory").result["machines"] == {"alpha": "running", "beta": "running"}
 
 
+@pytest.mark.usefixtures("beta")
 def test_a_name_that_is_taken_fails_and_touches_nothing(bookworm: AgentHost) -> None:
     end = bookworm.do("container.create", name="beta", release=BOOKWORM)
     assert end.failure is not None and end.failure.code == "name_taken"
@@ -192,6 +202,7 @@ def test_a_container_that_does_not_boot_is_taken_back(bookworm: AgentHost) -> No
     assert bookworm.traces_of("broken") == []
 
 
+@pytest.mark.usefixtures("beta")
 def test_an_order_runs_once_and_a_redelivery_only_says_its_end_again(bookworm: AgentHost) -> None:
     order = bookworm.send("container.stop", name="beta")
     bookworm.end(order)
@@ -203,6 +214,7 @@ def test_an_order_runs_once_and_a_redelivery_only_says_its_end_again(bookworm: A
     assert bookworm.do("host.inventory").result["machines"]["beta"] == "running"
 
 
+@pytest.mark.usefixtures("beta")
 def test_jobs_go_on_while_redis_is_away_and_orders_are_taken_when_it_is_back(bookworm: AgentHost) -> None:
     order = bookworm.send("container.restart", name="beta")
     wait_until(lambda: bookworm.attempts(order), 60, "its beginning")
