@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -157,7 +158,7 @@ def _connect(var: Path, port: int) -> Stack:
 
 @contextmanager
 def running(*, hosts: int = 2) -> Iterator[Stack]:
-    """A stack with that many lab hosts, all online."""
+    """A stack with that many lab hosts, all online. Its logs stay in var/test/last-stack-log."""
     if given := os.environ.get("NSPAWNWEB_TEST_STACK"):
         stack = _connect(Path(given), int(os.environ["NSPAWNWEB_TEST_STACK_PORT"]))
         yield stack
@@ -174,3 +175,7 @@ def running(*, hosts: int = 2) -> Iterator[Stack]:
         dev(var, "down")
         for host in lab.hosts(var):
             lab.down(host.name, purge=True, var=var)
+        keep = ROOT / "var" / "test" / "last-stack-log"
+        shutil.rmtree(keep, ignore_errors=True)
+        shutil.copytree(var / "log", keep)
+        shutil.rmtree(var)
