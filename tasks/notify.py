@@ -56,8 +56,8 @@ def _flush() -> None:
 def _send(topics: list[str]) -> None:
     if not topics:
         return
+    _note(topics)
     try:
-        _note(topics)
         async_to_sync(_asend)(topics)
     except Exception as error:  # a hint must never undo or fail the act that it tells of
         log.warning("notify_failed", topics=topics[:5], error=str(error))
@@ -65,10 +65,13 @@ def _send(topics: list[str]) -> None:
 
 def _note(topics: list[str]) -> None:
     """Before the hint: who subscribes from now on sees the note, who has subscribed gets the hint."""
-    with client().pipeline(transaction=False) as pipe:
-        for topic in topics:
-            pipe.set(_NOTE + topic, 1, ex=LATELY_S)
-        pipe.execute()
+    try:
+        with client().pipeline(transaction=False) as pipe:
+            for topic in topics:
+                pipe.set(_NOTE + topic, 1, ex=LATELY_S)
+            pipe.execute()
+    except redis.RedisError as error:
+        log.warning("notify_unnoted", topics=topics[:5], error=str(error))
 
 
 async def lately(topics: Iterable[str]) -> set[str]:
