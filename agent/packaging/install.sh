@@ -38,7 +38,7 @@ install_packages() {
 		btrfs-progs zstd nftables curl ca-certificates dbus; do
 		is_installed "$package" || missing="$missing $package"
 	done
-	is_installed ubuntu-keyring || has_candidate ubuntu-keyring && missing="$missing ubuntu-keyring"
+	if has_candidate ubuntu-keyring; then missing="$missing ubuntu-keyring"; fi
 	[ -n "$missing" ] || return 0
 	say "installing Debian packages:$missing"
 	export DEBIAN_FRONTEND=noninteractive
