@@ -109,7 +109,7 @@ def test_a_revoked_host_is_not_offered(client: Client, owner: User, data: dict[s
 
 
 def test_an_offline_host_says_so_and_is_not_the_first_choice(
-    client: Client, owner: User, host: Host, team: Team
+    client: Client, owner: User, host: Host, team: Team, release: Release
 ) -> None:
     Host.objects.update(last_seen=timezone.now() - timedelta(hours=1))
     online = HostFactory()
