@@ -6,6 +6,7 @@ roles in it, `stranger` is a developer of another team, `operator` and `auditor`
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
@@ -173,6 +175,12 @@ def auditor(db: None) -> User:
 def host(db: None) -> Host:
     """Enrolled and online."""
     return HostFactory(name="srv1")
+
+
+@pytest.fixture
+def releases_that_come_along(db: None) -> None:
+    """Those of the data migration, also after a test that emptied all tables."""
+    importlib.import_module("machines.migrations.0002_releases").add(apps, None)
 
 
 @pytest.fixture

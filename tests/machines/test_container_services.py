@@ -351,7 +351,7 @@ class TestHosts:
         assert AuditEvent.objects.get().object_type == "host"
 
 
-def test_every_release_that_comes_along_is_a_valid_recipe(db: None) -> None:
+def test_every_release_that_comes_along_is_a_valid_recipe(releases_that_come_along: None) -> None:
     slugs = {release.slug for release in Release.objects.active() if release.spec()}
     assert {"debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid"} <= slugs
     assert {"ubuntu-jammy", "ubuntu-noble", "ubuntu-resolute"} <= slugs

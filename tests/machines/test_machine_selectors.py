@@ -85,7 +85,12 @@ def option(argv: list[str], name: str) -> str:
 @pytest.mark.parametrize("tool", list(BuildTool))
 @pytest.mark.parametrize("slug", ["debian-bullseye", "debian-trixie", "ubuntu-jammy", "ubuntu-noble"])
 def test_the_preview_says_what_the_agent_will_run(
-    tool: BuildTool, slug: str, host: Host, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    tool: BuildTool,
+    slug: str,
+    host: Host,
+    releases_that_come_along: None,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recipe, "keyring", lambda release: recipe._KEYRINGS[release.distribution])
     release = Release.objects.get(slug=slug)
