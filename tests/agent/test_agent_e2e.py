@@ -15,11 +15,14 @@ import pytest
 import lab
 from agent.packaging import bundle
 from contract.events import Outcome
+from contract.releases import Distribution
 from lab.paths import var_folder
 from tests.agent.agent_lab import BOOKWORM, JOBS_UNIT, AgentHost, install
 from tests.agent.small_portal import SmallPortal, wait_until
 
 pytestmark = pytest.mark.e2e
+MIRROR = f"deb.{Distribution.DEBIAN}.org"
+"""What Debian containers ask for packages by default."""
 HASH = "$6$abcdefgh$" + "Z" * 86
 
 
